@@ -1,0 +1,147 @@
+//! Facts that the core states: logged and counted by the shell, checked by the simulator. Nobody parses log text.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::PeerId;
+use crate::rules::refusal::Refusal;
+use crate::types::block::Point;
+use crate::types::clock::{Round, Slot};
+use crate::types::hash::TxId;
+use crate::types::key::PublicKey;
+use crate::types::message::ByeReason;
+use crate::types::network::Endpoint;
+
+/// A fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A valid block, on whatever fork, is now held whole.
+    BlockStored { point: Point, round: Round, slot: Slot, forger: PublicKey, messages: u32 },
+    /// The best chain ends here now; `undone` blocks of the chain before were taken back.
+    TipChanged { tip: Point, round: Round, slot: Slot, undone: u32 },
+    /// We forged.
+    Forged { point: Point, round: Round, slot: Slot, messages: u32 },
+    /// Our slot passed without a block of ours.
+    SlotMissed { round: Round, slot: Slot, why: MissReason },
+    /// A second, different signature for a slot was asked for and not made.
+    SignatureRefused { round: Round, slot: Slot },
+    /// A block is not valid on its chain.
+    BlockRefused { point: Point, why: Refusal },
+    /// A forger signed two blocks for one slot.
+    Equivocation { forger: PublicKey, round: Round, slot: Slot },
+    /// A message is in the mempool now.
+    MessageAccepted { id: TxId },
+    /// A peer has proven who it is.
+    PeerReady { peer: PeerId, key: PublicKey, endpoint: Endpoint },
+    /// We closed a connection.
+    PeerClosed { peer: PeerId, key: Option<PublicKey>, reason: ByeReason },
+    /// A peer is not talked to for a while, because of what it did.
+    PeerSetAside { key: Option<PublicKey>, endpoint: Endpoint, reason: ByeReason, for_ms: u64 },
+    /// The wall clock moved against the monotonic one.
+    ClockStepped { ms: i64 },
+    /// Whether we may sign, as far as the clock goes, has changed.
+    ClockTrust { distrust: Option<ClockDistrust> },
+    /// Blocks are being fetched from peers.
+    SyncStarted { target: u64 },
+    /// We hold the best chain that is known.
+    SyncFinished,
+}
+
+/// Why the clock is not good enough to sign (§3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockDistrust {
+    /// Not synchronised since boot, on a network that asks for it.
+    Unsynchronised,
+    /// Before the date this software was built.
+    BeforeBuild,
+    /// Before the last slot signed.
+    BeforeLastSignature,
+    /// It moved by more than 500 ms less than a slot ago.
+    Stepped,
+    /// Before the network's origin.
+    BeforeOrigin,
+}
+
+/// Why a slot of ours has no block of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissReason {
+    /// The clock was not trusted.
+    Clock(ClockDistrust),
+    /// Blocks that others have were still missing here.
+    Behind,
+    /// Too few HNs connected.
+    Peers,
+    /// Half of the HNs connected or more were on another tip.
+    TipsDiffer,
+    /// Too few messages, or from too few senders.
+    Messages,
+    /// A block for this slot was signed before a restart.
+    AlreadySigned,
+    /// The best chain has a block of this slot or a later one.
+    SlotTaken,
+    /// Our own rules refused our block.
+    Refused,
+    /// The node did not run, or came up too late in the slot.
+    NotRunning,
+}
+
+impl MissReason {
+    /// Its name in JSON and counters.
+    pub fn name(self) -> &'static str {
+        match self {
+            MissReason::Clock(distrust) => distrust.name(),
+            MissReason::Behind => "behind",
+            MissReason::Peers => "peers",
+            MissReason::TipsDiffer => "tips_differ",
+            MissReason::Messages => "messages",
+            MissReason::AlreadySigned => "already_signed",
+            MissReason::SlotTaken => "slot_taken",
+            MissReason::Refused => "refused",
+            MissReason::NotRunning => "not_running",
+        }
+    }
+}
+
+impl ClockDistrust {
+    /// Its name in JSON and counters.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClockDistrust::Unsynchronised => "clock_unsynchronised",
+            ClockDistrust::BeforeBuild => "clock_before_build",
+            ClockDistrust::BeforeLastSignature => "clock_before_last_signature",
+            ClockDistrust::Stepped => "clock_stepped",
+            ClockDistrust::BeforeOrigin => "clock_before_origin",
+        }
+    }
+}
+
+impl fmt::Display for MissReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MissReason::Clock(distrust) => distrust.fmt(f),
+            MissReason::Behind => f.write_str("blocks that others have were missing"),
+            MissReason::Peers => f.write_str("too few masternodes were connected"),
+            MissReason::TipsDiffer => f.write_str("half of the masternodes were on another tip"),
+            MissReason::Messages => f.write_str("there were too few messages for a block"),
+            MissReason::AlreadySigned => f.write_str("the slot was signed before a restart"),
+            MissReason::SlotTaken => f.write_str("the chain was past this slot already"),
+            MissReason::Refused => f.write_str("our own rules refused our block"),
+            MissReason::NotRunning => f.write_str("the node came up too late"),
+        }
+    }
+}
+
+impl fmt::Display for ClockDistrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ClockDistrust::Unsynchronised => "the clock is not synchronised",
+            ClockDistrust::BeforeBuild => "the clock is before the date of this software",
+            ClockDistrust::BeforeLastSignature => "the clock is before our last signature",
+            ClockDistrust::Stepped => "the clock has just been set",
+            ClockDistrust::BeforeOrigin => "the network has not started",
+        })
+    }
+}

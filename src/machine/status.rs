@@ -1,0 +1,144 @@
+//! What a node tells of itself: one plain value for the CLI, the API, devnet, metrics and the checks of the simulator.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::note::{ClockDistrust, MissReason};
+use crate::types::block::Point;
+use crate::types::clock::{Round, Slot, Timestamp};
+use crate::types::hash::{BlockHash, TxId};
+use crate::types::key::PublicKey;
+
+/// The state of a node at a moment. Unknown is null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub network: String,
+    pub address: String,
+    pub public_key: PublicKey,
+    pub time: Timestamp,
+    pub uptime_ms: u64,
+    /// Null before the network's origin.
+    pub round: Option<Round>,
+    pub slot: Option<Slot>,
+    /// Whether the present slot is a seal slot.
+    pub seal_slot: bool,
+    pub tip: TipStatus,
+    pub sync: SyncStatus,
+    pub peers: PeerCounts,
+    pub mempool: PoolStatus,
+    pub duties: Duties,
+    pub clock: ClockStatus,
+    /// Signatures asked for and not made because they conflict with one made.
+    pub refused_signature: u64,
+    /// Ends of valid chains held, the best one included.
+    pub chain_tips: u32,
+    /// Blocks refused since start, by code.
+    pub refused_blocks: BTreeMap<String, u64>,
+}
+
+/// The end of the best chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TipStatus {
+    #[serde(flatten)]
+    pub point: Point,
+    pub round: Round,
+    pub slot: Slot,
+    pub weight: u64,
+    pub seal: u64,
+}
+
+/// Where fetching stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// Whether blocks of a better chain are missing.
+    pub behind: bool,
+    /// Height to reach, as headers show it.
+    pub target: Option<u64>,
+    /// Blocks a second, over the last seconds.
+    pub blocks_per_second: Option<u64>,
+    pub seconds_left: Option<u64>,
+}
+
+/// Connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerCounts {
+    pub dialled: u32,
+    pub accepted: u32,
+    /// HNs of our dial list that are connected, and how many of them share our tip.
+    pub dial_list: u32,
+    pub sharing_tip: u32,
+    pub set_aside: u32,
+}
+
+/// Messages waiting for a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    pub messages: u32,
+    pub bytes: u64,
+}
+
+/// Our slots: to come in the rounds known, and done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Duties {
+    pub next: Option<NextDuty>,
+    pub forged: u64,
+    pub missed: u64,
+    /// The newest, oldest first.
+    pub recent: Vec<Duty>,
+}
+
+/// A slot of ours to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextDuty {
+    pub round: Round,
+    pub slot: Slot,
+    pub starts_at: Timestamp,
+}
+
+/// A slot of ours that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Duty {
+    pub round: Round,
+    pub slot: Slot,
+    pub forged: Option<BlockHash>,
+    /// Null when forged.
+    pub missed: Option<MissReason>,
+}
+
+/// Whether the clock is good enough to sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    pub trusted: bool,
+    pub distrust: Option<ClockDistrust>,
+    pub synchronised: bool,
+    /// Median of the peers' clocks against ours, in milliseconds; only a warning.
+    pub peers_offset_ms: Option<i64>,
+}
+
+/// One connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    pub peer: u64,
+    pub endpoint: String,
+    pub dialled: bool,
+    /// Null until it has proven who it is.
+    pub public_key: Option<PublicKey>,
+    pub address: Option<String>,
+    /// Registered masternode, or observer.
+    pub masternode: bool,
+    pub tip: Option<Point>,
+    pub round_trip_ms: Option<u64>,
+    pub clock_offset_ms: Option<i64>,
+    pub connected_ms: u64,
+    pub bytes_received: u64,
+}
+
+/// One message of the mempool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolEntry {
+    pub id: TxId,
+    pub kind: String,
+    pub round: Round,
+    pub sender: String,
+}

@@ -1,0 +1,8 @@
+//! The rules that every node computes alike: pure functions, no peers, no timers.
+
+pub mod chain;
+pub mod plan;
+pub mod refusal;
+pub mod sealed;
+pub mod state;
+pub mod validity;

@@ -1,0 +1,203 @@
+//! The plan of a round: jurors, tests, and whom to dial (`docs/protocol.md` §6).
+//!
+//! A function of the anchor's state and the round alone: forks of one round share it, and nobody can try many blocks to
+//! move it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::rules::sealed::{Anchor, SealedState};
+use crate::types::address::Address;
+use crate::types::clock::{Round, Slot};
+use crate::types::hash::{Hash, Hasher};
+use crate::types::network::{Network, TestKind};
+
+/// Plans kept: the present round, its neighbours, and those of blocks being fetched.
+const PLANS_MAX: usize = 16;
+
+/// Who does what in a round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub round: Round,
+    /// The juror of each forging slot; empty when nobody is registered.
+    pub jurors: Vec<Address>,
+    /// The tests of each forging slot, in the order drawn.
+    pub tests: Vec<Vec<Test>>,
+}
+
+/// One HN tests another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Test {
+    pub tester: Address,
+    pub tested: Address,
+    pub kind: TestKind,
+}
+
+impl Plan {
+    /// plan(round) from the anchor's state.
+    pub fn new(network: &Network, state: &SealedState, round: Round) -> Plan {
+        let jurors = jurors(state, round, network.clock.slots as usize);
+        let tests = (0..network.clock.slots)
+            .map(|slot| {
+                let forger = jurors.get(slot as usize);
+                tests(network, state, round, Slot(slot), forger)
+            })
+            .collect();
+        Plan { round, jurors, tests }
+    }
+
+    /// The juror of a slot; nobody in seal slots.
+    pub fn juror(&self, slot: Slot) -> Option<&Address> {
+        self.jurors.get(slot.0 as usize)
+    }
+
+    /// A test by slot and place.
+    pub fn test(&self, slot: Slot, index: u32) -> Option<&Test> {
+        self.tests.get(slot.0 as usize)?.get(index as usize)
+    }
+}
+
+/// The tickets with the lowest scores, as many as there are slots, in their order.
+fn jurors(state: &SealedState, round: Round, slots: usize) -> Vec<Address> {
+    // Penalties come with seals. Until then all active draw, and everyone registered where nobody is active.
+    let weight_of =
+        |address: &Address| state.registered(address).map_or(0, |hn| u64::from(hn.weight));
+    let mut drawing: Vec<(Address, u64)> =
+        state.active.iter().map(|hn| (hn.address, weight_of(&hn.address))).collect();
+    if drawing.is_empty() {
+        drawing = state.registry.iter().map(|hn| (hn.address, u64::from(hn.weight))).collect();
+    }
+    let total: u64 = drawing.iter().map(|(_, weight)| weight).sum();
+    if total == 0 {
+        return Vec::new();
+    }
+    // With fewer tickets than slots the whole list is added again with higher numbers: the same chance for all.
+    let times = (slots as u64).div_ceil(total).max(1);
+    let mut prefix = Hasher::new("ticket");
+    prefix.update(&state.beacon.0);
+    prefix.update(&round.0.to_be_bytes());
+    let mut tickets: Vec<(Hash, Address, u64)> = Vec::new();
+    for (address, weight) in &drawing {
+        for number in 0..weight * times {
+            let mut score = prefix.clone();
+            score.update(&address.0);
+            score.update(&number.to_be_bytes());
+            tickets.push((score.finish(), *address, number));
+        }
+    }
+    if tickets.len() > slots {
+        tickets.select_nth_unstable(slots);
+        tickets.truncate(slots);
+    }
+    tickets.sort_unstable();
+    tickets.into_iter().map(|(_, address, _)| address).collect()
+}
+
+fn tests(
+    network: &Network,
+    state: &SealedState,
+    round: Round,
+    slot: Slot,
+    forger: Option<&Address>,
+) -> Vec<Test> {
+    let values = network.values_at(round);
+    let (most, kinds, registry) =
+        (values.tests_per_slot as usize, &values.test_kinds, &state.registry);
+    let mut tests = Vec::new();
+    if registry.len() < 2 {
+        return tests;
+    }
+    let mut prefix = Hasher::new("test");
+    prefix.update(&state.beacon.0);
+    prefix.update(&round.0.to_be_bytes());
+    prefix.update(&u64::from(slot.0).to_be_bytes());
+    let mut taken = BTreeSet::new();
+    for draw in 0..10 * most as u64 {
+        if tests.len() == most {
+            break;
+        }
+        let mut score = prefix.clone();
+        score.update(&draw.to_be_bytes());
+        let score = score.finish();
+        let pick = |place: usize, of: usize| (score.u64_at(place) % of as u64) as usize;
+        let tester = registry[pick(0, registry.len())].address;
+        let tested = registry[pick(1, registry.len())].address;
+        let busy = forger.is_some_and(|forger| *forger == tester || *forger == tested);
+        if tester == tested || busy || !taken.insert((tester, tested)) {
+            continue;
+        }
+        tests.push(Test { tester, tested, kind: kinds[pick(2, kinds.len())] });
+    }
+    tests
+}
+
+/// Whom an HN (or an observer, by the address of its key) dials in a round: `dial_count` of the active, those with the
+/// lowest H("dial", beacon ‖ round ‖ own ‖ other); a juror dials the other jurors too. Sorted.
+pub fn dial_list(
+    network: &Network,
+    state: &SealedState,
+    plan: &Plan,
+    own: &Address,
+) -> Vec<Address> {
+    let mut prefix = Hasher::new("dial");
+    prefix.update(&state.beacon.0);
+    prefix.update(&plan.round.0.to_be_bytes());
+    prefix.update(&own.0);
+    let mut others: Vec<(Hash, Address)> = state
+        .active
+        .iter()
+        .filter(|hn| hn.address != *own)
+        .map(|hn| {
+            let mut score = prefix.clone();
+            score.update(&hn.address.0);
+            (score.finish(), hn.address)
+        })
+        .collect();
+    others.sort_unstable();
+    let count = network.values_at(plan.round).dial_count as usize;
+    let mut list: BTreeSet<Address> =
+        others.into_iter().take(count).map(|(_, address)| address).collect();
+    if plan.jurors.contains(own) {
+        list.extend(plan.jurors.iter().filter(|juror| *juror != own));
+    }
+    list.into_iter().collect()
+}
+
+/// Plans by round, made when first asked for.
+#[derive(Debug)]
+pub struct Plans {
+    network: Rc<Network>,
+    anchor: Rc<Anchor>,
+    made: RefCell<BTreeMap<Round, Rc<Plan>>>,
+}
+
+impl Plans {
+    /// Plans of the rounds whose anchor is this one.
+    pub fn new(network: Rc<Network>, anchor: Rc<Anchor>) -> Plans {
+        Plans { network, anchor, made: RefCell::default() }
+    }
+
+    /// The anchor of a round.
+    pub fn anchor(&self, _round: Round) -> &Rc<Anchor> {
+        // Before there are seals, genesis is the anchor of every round.
+        &self.anchor
+    }
+
+    /// The plan of a round.
+    pub fn at(&self, round: Round) -> Rc<Plan> {
+        let mut made = self.made.borrow_mut();
+        if let Some(plan) = made.get(&round) {
+            return plan.clone();
+        }
+        let plan = Rc::new(Plan::new(&self.network, &self.anchor(round).state, round));
+        if made.len() >= PLANS_MAX {
+            // The one furthest from what is asked for now is the least likely to be asked for next.
+            let distance = |other: &Round| other.0.abs_diff(round.0);
+            let furthest = made.keys().copied().max_by_key(distance).expect("it is not empty");
+            made.remove(&furthest);
+        }
+        made.insert(round, plan.clone());
+        plan
+    }
+}

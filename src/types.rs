@@ -1,0 +1,14 @@
+//! Values and their encoding. No decisions, no IO, no clock.
+
+pub mod address;
+pub mod block;
+pub mod clock;
+pub mod codec;
+pub mod hash;
+pub mod hex;
+pub mod key;
+pub mod message;
+pub mod network;
+pub mod rng;
+pub mod sign;
+pub mod tx;
