@@ -73,7 +73,7 @@ pub enum Effect {
     /// Write all of it, or nothing.
     Persist(Batch),
     /// Queue a message for these peers.
-    Send { peers: Vec<PeerId>, message: Message },
+    Send { peers: Vec<PeerId>, message: Rc<Message> },
     /// Open a connection; answered by `Connected` or `DialFailed`.
     Dial { endpoint: Endpoint },
     /// Send what is queued, as far as it goes at once, and close.
@@ -94,13 +94,13 @@ pub struct Outbox {
 impl Outbox {
     /// Sends to one peer.
     pub fn send(&mut self, peer: PeerId, message: Message) {
-        self.rest.push(Effect::Send { peers: vec![peer], message });
+        self.broadcast(vec![peer], message);
     }
 
     /// Sends to several peers; nothing when there are none.
     pub fn broadcast(&mut self, peers: Vec<PeerId>, message: Message) {
         if !peers.is_empty() {
-            self.rest.push(Effect::Send { peers, message });
+            self.rest.push(Effect::Send { peers, message: Rc::new(message) });
         }
     }
 
