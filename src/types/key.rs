@@ -173,6 +173,19 @@ impl Verifier {
         good
     }
 
+    /// Whether the signature was verified before, and is remembered.
+    pub fn knows(
+        &self,
+        key: &PublicKey,
+        purpose: Purpose,
+        network_id: &Hash,
+        parts: &[&[u8]],
+        signature: &Signature,
+    ) -> bool {
+        let text = signed_text(purpose, network_id, parts);
+        self.0.borrow().known.contains(&Self::name(key, &text, signature))
+    }
+
     /// Signs, and remembers the signature as good.
     pub fn sign(
         &self,

@@ -89,6 +89,12 @@ impl Tx {
         verifier.verify(&self.sender, Purpose::Message, &network.id(), &[&bytes], &self.signature)
     }
 
+    /// Whether `is_signed` was true before and is remembered.
+    pub fn is_known_signed(&self, network: &Network, verifier: &Verifier) -> bool {
+        let bytes = self.signed_bytes();
+        verifier.knows(&self.sender, Purpose::Message, &network.id(), &[&bytes], &self.signature)
+    }
+
     /// H("message", body ‖ signature).
     pub fn id(&self) -> TxId {
         TxId(hash("message", &[&self.signed_bytes(), &self.signature.0]))

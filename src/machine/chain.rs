@@ -1,0 +1,374 @@
+//! The tree of blocks above the last seal, and which chain of it is the best (`docs/protocol.md` §8, §9).
+//!
+//! Headers are checked and weighed when they come; a body is checked when its block joins the best chain, because only
+//! then is the state there that it is valid on. In memory are the last two rounds, the tips, and headers that wait for
+//! their bodies; everything older is read back. A header in the database has its body there, and so has all below it.
+
+mod path;
+mod tree;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::records::{self, Draft, MainRecord, Reader, Table};
+use crate::rules::chain::Worth;
+use crate::rules::plan::Plans;
+use crate::rules::refusal::Refusal;
+use crate::rules::state::ChainState;
+use crate::rules::validity::{FUTURE_MS, Rules};
+use crate::types::block::{Point, SealRef, SignedHeader};
+use crate::types::clock::{Monotonic, Now, Round, Slot};
+use crate::types::hash::BlockHash;
+use crate::types::key::{PublicKey, Verifier};
+use crate::types::network::Network;
+use crate::types::tx::Tx;
+
+use tree::Tree;
+pub use tree::{Entry, UNFULL_MAX};
+
+/// Blocks applied or taken back in one event: a long reorganisation goes in steps, so that no event takes long and no
+/// batch is large.
+const STEPS_MAX: usize = 128;
+/// Signatures verified in one event (§11).
+const SIGNATURES_MAX: usize = 64;
+/// Hashes of blocks known to be invalid: enough to not fetch the same one twice in a round.
+const INVALID_MAX: usize = 1024;
+
+/// The end of the best chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Best {
+    pub point: Point,
+    /// Nothing for genesis.
+    pub at: Option<(Round, Slot)>,
+    pub weight: u64,
+    pub seal: SealRef,
+}
+
+/// What became of a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderVerdict {
+    /// New, valid, in the tree.
+    Added,
+    /// In the tree already.
+    Known,
+    /// Its parent is not known here.
+    Orphan,
+    /// Ahead of our clock.
+    Future,
+    /// A third block of one forger for one slot.
+    Surplus,
+    /// Known to be invalid since its body was checked.
+    Invalid,
+    Refused(Refusal),
+}
+
+/// A block that joined or left the best chain, with its messages.
+#[derive(Debug, Clone)]
+pub struct Moved {
+    pub header: Rc<SignedHeader>,
+    pub point: Point,
+    pub messages: Vec<Tx>,
+}
+
+/// What one event did to the best chain, in this order.
+#[derive(Debug, Default)]
+pub struct Change {
+    pub undone: Vec<Moved>,
+    pub applied: Vec<Moved>,
+    pub refused: Vec<(Point, Refusal)>,
+}
+
+/// The tree, the best chain, and the state at its end.
+pub struct Chain {
+    network: Rc<Network>,
+    plans: Rc<Plans>,
+    verifier: Verifier,
+    tree: Tree,
+    best: Best,
+    state: ChainState,
+    /// A full block better than `best`, on the way to which we are.
+    target: Option<Point>,
+    invalid: VecDeque<BlockHash>,
+}
+
+impl Best {
+    /// What the chain is worth.
+    pub fn worth(&self) -> Worth {
+        Worth::new(self.weight, &self.point)
+    }
+}
+
+impl Chain {
+    /// The chain that the database holds; the messages of its last two rounds come with it.
+    pub fn open(
+        network: Rc<Network>,
+        plans: Rc<Plans>,
+        verifier: Verifier,
+        db: &dyn Reader,
+    ) -> Result<(Chain, Vec<Tx>), &'static str> {
+        let anchor = plans.anchor(network.first_round).clone();
+        let genesis = Best {
+            point: crate::types::block::genesis(&network),
+            at: None,
+            weight: 0,
+            seal: anchor.seal,
+        };
+        let mut chain = Chain {
+            tree: Tree::new(genesis),
+            best: genesis,
+            state: ChainState::new(anchor.state.round),
+            network,
+            plans,
+            verifier,
+            target: None,
+            invalid: VecDeque::new(),
+        };
+        let messages = chain.load(db)?;
+        Ok((chain, messages))
+    }
+
+    /// The end of the best chain.
+    pub fn best(&self) -> &Best {
+        &self.best
+    }
+
+    /// The state at its end.
+    pub fn state(&self) -> &ChainState {
+        &self.state
+    }
+
+    /// The checks, for whoever has messages to check.
+    pub fn rules(&self) -> Rules<'_> {
+        Rules { network: &self.network, plans: &self.plans, verifier: &self.verifier }
+    }
+
+    /// A block in memory.
+    pub fn entry(&self, hash: &BlockHash) -> Option<&Entry> {
+        self.tree.get(hash)
+    }
+
+    /// Whether a block is known, in memory or in the database.
+    pub fn knows(&self, point: &Point, db: &dyn Reader) -> bool {
+        self.tree.get(&point.hash).is_some()
+            || *point == self.tree.genesis().point
+            || records::header(db, point).is_some()
+    }
+
+    /// Ends of chains held.
+    pub fn tip_count(&self) -> usize {
+        self.tree.tip_count()
+    }
+
+    /// Headers that wait for their bodies.
+    pub fn unfull_count(&self) -> usize {
+        self.tree.unfull_count()
+    }
+
+    /// Whether the steps to a better chain are not all done.
+    pub fn has_work(&self) -> bool {
+        self.target.is_some()
+    }
+
+    /// The best header that is better than the best chain and lacks bodies.
+    pub fn best_unfull(&self) -> Option<&Entry> {
+        self.tree.best_unfull(self.best.worth())
+    }
+
+    /// Whether a header of a better chain, seen less than `within_ms` ago, lacks its body.
+    pub fn is_behind(&self, now: Monotonic, within_ms: u64) -> bool {
+        let worth = self.best.worth();
+        self.has_work()
+            || self
+                .tree
+                .unfull()
+                .any(|entry| entry.worth() > worth && now.since(entry.seen) < within_ms)
+    }
+
+    /// Two different blocks of this forger for this slot, if both are held.
+    pub fn is_double(&self, forger: &PublicKey, round: Round, slot: Slot) -> bool {
+        self.tree.count_of_slot(forger, round, slot) > 1
+    }
+
+    /// Checks a header and takes it into the tree. `named`: a later header of its chain came with it.
+    pub fn add_header(
+        &mut self,
+        now: Now,
+        header: Rc<SignedHeader>,
+        named: bool,
+        db: &Draft,
+    ) -> HeaderVerdict {
+        let point = header.point();
+        if self.knows(&point, db) {
+            return HeaderVerdict::Known;
+        }
+        if self.invalid.contains(&point.hash) {
+            return HeaderVerdict::Invalid;
+        }
+        let fields = &header.header;
+        if self.network.clock.start_of(fields.round, fields.slot) > now.wall.plus(FUTURE_MS) {
+            return HeaderVerdict::Future;
+        }
+        let Some(parent) = self.parent_of(fields, db) else {
+            return HeaderVerdict::Orphan;
+        };
+        if let Err(why) = self.rules().check_header(&header, &parent.as_parent()) {
+            return HeaderVerdict::Refused(why);
+        }
+        // Two blocks are evidence; a third is only taken when the chain goes on through it.
+        let count = self.tree.count_of_slot(&fields.forger, fields.round, fields.slot);
+        if count >= 2 && !named {
+            return HeaderVerdict::Surplus;
+        }
+        let weight = parent.weight + u64::from(!self.has_forged(&parent, fields, db));
+        self.tree.insert(Entry {
+            point,
+            header,
+            weight,
+            stored: false,
+            full: false,
+            seen: now.mono,
+        });
+        self.tree.trim(self.best.point.hash);
+        HeaderVerdict::Added
+    }
+
+    /// Takes the body of a header in the tree; who sent it is to blame for an error.
+    pub fn add_body(
+        &mut self,
+        hash: &BlockHash,
+        messages: &[Tx],
+        db: &mut Draft,
+    ) -> Result<(), Refusal> {
+        let Some(entry) = self.tree.get(hash).filter(|entry| !entry.stored) else {
+            return Ok(());
+        };
+        self.rules().check_root(&entry.header.header, messages)?;
+        db.put(Table::Bodies, records::point_key(&entry.point), &messages);
+        let parent_is_full = self.parent_is_full(&entry.header.header, db);
+        for entry in self.tree.store(hash, parent_is_full) {
+            // Only now: a header in the database says that everything below it is there too.
+            let header = (*entry.header).clone();
+            let stored = records::StoredHeader { header, weight: entry.weight };
+            db.put(Table::Headers, records::point_key(&entry.point), &stored);
+            self.consider(entry.point, db);
+        }
+        Ok(())
+    }
+
+    /// Goes towards the best chain, as far as one event may.
+    pub fn advance(&mut self, db: &mut Draft) -> Change {
+        let mut change = Change::default();
+        let mut signatures = 0;
+        for _ in 0..STEPS_MAX {
+            let Some(target) = self.target else { break };
+            let Some(next) = self.next_step(&target, db) else {
+                self.target = None;
+                break;
+            };
+            match next {
+                path::Step::Undo => change.undone.push(self.undo_one(db)),
+                path::Step::Apply(point) => {
+                    let Some((header, messages)) = self.read_block(&point, db) else {
+                        self.reject(point, None, db, &mut change);
+                        continue;
+                    };
+                    if !self.verify_some(&messages, &mut signatures) {
+                        break;
+                    }
+                    let checked =
+                        self.rules().check_body(&header.header.header, &messages, &self.state);
+                    match checked {
+                        Ok(()) => change.applied.push(self.apply(point, &header, messages, db)),
+                        Err(why) => self.reject(point, Some(why), db, &mut change),
+                    }
+                }
+            }
+            if self.target == Some(self.best.point) {
+                self.target = None;
+            }
+        }
+        self.tree.evict(&self.best);
+        change
+    }
+
+    /// Verifies messages into the cache; whether all are done within the budget of the event.
+    fn verify_some(&self, messages: &[Tx], done: &mut usize) -> bool {
+        for message in messages {
+            if message.is_known_signed(&self.network, &self.verifier) {
+                continue;
+            }
+            if *done == SIGNATURES_MAX {
+                return false;
+            }
+            *done += 1;
+            if !message.is_signed(&self.network, &self.verifier) {
+                // The whole check finds it again and says so.
+                return true;
+            }
+        }
+        true
+    }
+
+    fn apply(
+        &mut self,
+        point: Point,
+        stored: &records::StoredHeader,
+        messages: Vec<Tx>,
+        db: &mut Draft,
+    ) -> Moved {
+        let header = &stored.header.header;
+        let undo = self.state.apply(header.round, &messages);
+        let record = MainRecord { hash: point.hash, undo };
+        db.put(Table::Main, records::height_key(point.height), &record);
+        self.best = Best {
+            point,
+            at: Some((header.round, header.slot)),
+            weight: stored.weight,
+            seal: header.seal,
+        };
+        Moved { header: Rc::new(stored.header.clone()), point, messages }
+    }
+
+    fn undo_one(&mut self, db: &mut Draft) -> Moved {
+        let point = self.best.point;
+        let record = records::main_record(db, point.height).expect("the best chain is stored");
+        let (stored, messages) = self.read_block(&point, db).expect("the best chain is stored");
+        self.state.undo(&messages, record.undo);
+        db.delete(Table::Main, records::height_key(point.height));
+        self.best = self.parent_of(&stored.header.header, db).expect("a parent is kept").as_best();
+        Moved { header: Rc::new(stored.header), point, messages }
+    }
+
+    /// Drops an invalid block and all above it, and turns to the best chain that is left.
+    fn reject(&mut self, point: Point, why: Option<Refusal>, db: &mut Draft, change: &mut Change) {
+        for gone in self.tree.remove_branch(&point.hash) {
+            db.delete(Table::Headers, records::point_key(&gone));
+            db.delete(Table::Bodies, records::point_key(&gone));
+            self.invalid.push_back(gone.hash);
+        }
+        self.invalid.push_back(point.hash);
+        while self.invalid.len() > INVALID_MAX {
+            self.invalid.pop_front();
+        }
+        db.delete(Table::Headers, records::point_key(&point));
+        db.delete(Table::Bodies, records::point_key(&point));
+        change.refused.extend(why.map(|why| (point, why)));
+        self.target = None;
+        for full in self.tree.full_points() {
+            self.consider(full, db);
+        }
+    }
+
+    /// Makes a full block the target if its chain is better than the best and than the target.
+    fn consider(&mut self, point: Point, db: &dyn Reader) {
+        let Some(entry) = self.tree.get(&point.hash) else { return };
+        let candidate = entry.as_best();
+        let rival = match &self.target {
+            Some(target) => self.best_at(target, db).unwrap_or(self.best),
+            None => self.best,
+        };
+        if self.is_better(&candidate, &rival, db) {
+            self.target = Some(point);
+        }
+    }
+}

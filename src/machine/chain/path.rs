@@ -1,0 +1,316 @@
+//! Ways through the tree: parents in memory or read back, the step to a better chain, locators, and loading at start.
+
+use std::rc::Rc;
+
+use super::{Best, Chain, Entry};
+use crate::machine::records::{self, Draft, Reader, StoredHeader, Table};
+use crate::rules::chain::{Fork, compare_forks};
+use crate::rules::validity::Parent;
+use crate::types::block::{Header, Point, SignedHeader};
+use crate::types::clock::{Height, Monotonic, Round};
+use crate::types::message::{HEADERS_MAX, LOCATOR_MAX};
+use crate::types::tx::Tx;
+
+/// Bytes of headers in one answer, well under the limit of a frame.
+const HEADERS_BYTES_MAX: usize = 768 * 1024;
+
+/// The next thing to do towards a target.
+pub enum Step {
+    Undo,
+    Apply(Point),
+}
+
+/// A block as the parent of another.
+#[derive(Debug, Clone, Copy)]
+pub struct Known(Best);
+
+impl Known {
+    pub fn as_parent(&self) -> Parent {
+        Parent { point: self.0.point, at: self.0.at, seal: self.0.seal }
+    }
+
+    pub fn as_best(&self) -> Best {
+        self.0
+    }
+}
+
+impl std::ops::Deref for Known {
+    type Target = Best;
+
+    fn deref(&self) -> &Best {
+        &self.0
+    }
+}
+
+fn stored_best(point: Point, stored: &StoredHeader) -> Best {
+    let header = &stored.header.header;
+    Best { point, at: Some((header.round, header.slot)), weight: stored.weight, seal: header.seal }
+}
+
+fn previous_of(header: &Header) -> Option<Point> {
+    Some(Point { height: Height(header.height.0.checked_sub(1)?), hash: header.previous })
+}
+
+impl Chain {
+    /// A block's place, weight and seal, from memory or read back.
+    pub(super) fn best_at(&self, point: &Point, db: &dyn Reader) -> Option<Best> {
+        if *point == self.tree.genesis().point {
+            return Some(*self.tree.genesis());
+        }
+        match self.tree.get(&point.hash) {
+            Some(entry) if entry.point == *point => Some(entry.as_best()),
+            Some(_) => None,
+            None => records::header(db, point).map(|stored| stored_best(*point, &stored)),
+        }
+    }
+
+    fn header_at(&self, point: &Point, db: &dyn Reader) -> Option<Rc<SignedHeader>> {
+        match self.tree.get(&point.hash) {
+            Some(entry) => Some(entry.header.clone()),
+            None => records::header(db, point).map(|stored| Rc::new(stored.header)),
+        }
+    }
+
+    /// The parent of a header, if it is known here.
+    pub(super) fn parent_of(&self, header: &Header, db: &dyn Reader) -> Option<Known> {
+        self.best_at(&previous_of(header)?, db).map(Known)
+    }
+
+    pub(super) fn parent_is_full(&self, header: &Header, db: &dyn Reader) -> bool {
+        let Some(point) = previous_of(header) else { return false };
+        if point == self.tree.genesis().point {
+            return true;
+        }
+        match self.tree.get(&point.hash) {
+            Some(entry) => entry.full,
+            // What is not in memory was evicted, and only full blocks are.
+            None => records::header(db, &point).is_some(),
+        }
+    }
+
+    /// Whether the forger of a header has forged in its round below it.
+    pub(super) fn has_forged(&self, parent: &Known, header: &Header, db: &dyn Reader) -> bool {
+        let mut point = parent.point;
+        let mut at = parent.at;
+        while at.is_some_and(|(round, _)| round == header.round) {
+            let Some(below) = self.header_at(&point, db) else { return false };
+            if below.header.forger == header.forger {
+                return true;
+            }
+            let Some(parent) = self.parent_of(&below.header, db) else { return false };
+            (point, at) = (parent.point, parent.at);
+        }
+        false
+    }
+
+    /// Fork choice (§9) between two full chains.
+    pub(super) fn is_better(&self, a: &Best, b: &Best, db: &dyn Reader) -> bool {
+        if a.worth() != b.worth() {
+            return a.worth() > b.worth();
+        }
+        let (mut a, mut b) = (*a, *b);
+        while a.point != b.point {
+            let parents = (self.below(&a, db), self.below(&b, db));
+            let (Some(below_a), Some(below_b)) = parents else { return false };
+            if below_a.point == below_b.point {
+                let fork = |best: &Best| {
+                    let (round, slot) = best.at.expect("only genesis has no slot");
+                    Fork { round, slot, hash: best.point.hash }
+                };
+                return compare_forks(&fork(&a), &fork(&b)).is_gt();
+            }
+            (a, b) = (below_a, below_b);
+        }
+        false
+    }
+
+    fn below(&self, best: &Best, db: &dyn Reader) -> Option<Best> {
+        let header = self.header_at(&best.point, db)?;
+        self.parent_of(&header.header, db).map(|known| known.as_best())
+    }
+
+    /// Whether a block is on the best chain.
+    pub fn is_main(&self, point: &Point, db: &dyn Reader) -> bool {
+        *point == self.best.point
+            || *point == self.tree.genesis().point
+            || records::main_record(db, point.height).is_some_and(|it| it.hash == point.hash)
+    }
+
+    /// The step from the best chain towards a full block above or beside it.
+    pub(super) fn next_step(&self, target: &Point, db: &dyn Reader) -> Option<Step> {
+        let mut at = self.best_at(target, db)?;
+        let mut next = None;
+        while !self.is_main(&at.point, db) {
+            next = Some(at.point);
+            at = self.below(&at, db)?;
+        }
+        if at.point != self.best.point {
+            return Some(Step::Undo);
+        }
+        next.map(Step::Apply)
+    }
+
+    /// A block with its messages, from the database.
+    pub(super) fn read_block(
+        &self,
+        point: &Point,
+        db: &dyn Reader,
+    ) -> Option<(StoredHeader, Vec<Tx>)> {
+        Some((records::header(db, point)?, records::body(db, point)?))
+    }
+
+    /// Points of the best header chain, newest first, at distances that double; genesis last.
+    pub fn locator(&self, db: &dyn Reader) -> Vec<Point> {
+        let mut points = Vec::new();
+        // Headers ahead of their bodies, so that another peer goes on where the last one stopped.
+        points.extend(self.best_unfull().map(|entry| entry.point));
+        let mut height = self.best.point.height.0;
+        let mut distance = 1;
+        points.push(self.best.point);
+        while height > distance && points.len() < LOCATOR_MAX - 1 {
+            height -= distance;
+            distance *= 2;
+            let hash = records::main_record(db, Height(height)).map(|record| record.hash);
+            points.extend(hash.map(|hash| Point { height: Height(height), hash }));
+        }
+        points.push(self.tree.genesis().point);
+        points.dedup();
+        points
+    }
+
+    /// The first of these points that is on the best chain; genesis always is.
+    pub fn intersect(&self, locator: &[Point], db: &dyn Reader) -> Point {
+        let found = locator.iter().find(|point| self.is_main(point, db));
+        *found.unwrap_or(&self.tree.genesis().point)
+    }
+
+    /// Headers of the best chain above a point of it; nothing when the point is not on it.
+    pub fn headers_above(&self, above: &Point, db: &dyn Reader) -> Option<Vec<SignedHeader>> {
+        if !self.is_main(above, db) {
+            return None;
+        }
+        let mut headers = Vec::new();
+        let mut bytes = 0;
+        let mut height = above.height.next();
+        while height <= self.best.point.height
+            && headers.len() < HEADERS_MAX
+            && bytes < HEADERS_BYTES_MAX
+        {
+            let record = records::main_record(db, height)?;
+            let point = Point { height, hash: record.hash };
+            let header = self.header_at(&point, db)?;
+            bytes += crate::types::codec::encode(&*header).len();
+            headers.push((*header).clone());
+            height = height.next();
+        }
+        Some(headers)
+    }
+
+    /// Blocks on the way to a header whose bodies are missing, lowest first.
+    pub fn lacking(&self, tip: &Entry) -> Vec<Point> {
+        let mut points = Vec::new();
+        let mut at = Some(tip);
+        while let Some(entry) = at.filter(|entry| !entry.full) {
+            if !entry.stored {
+                points.push(entry.point);
+            }
+            at = self.tree.get(&entry.header.header.previous);
+        }
+        points.reverse();
+        points
+    }
+
+    /// Reads the best chain and the tips beside it; the messages of its last two rounds come back.
+    pub(super) fn load(&mut self, db: &dyn Reader) -> Result<Vec<Tx>, &'static str> {
+        let Some((key, value)) = db.last(Table::Main) else { return Ok(Vec::new()) };
+        let height = key.try_into().map(u64::from_be_bytes).map_err(|_| "a key of table main")?;
+        let record: records::MainRecord =
+            records::parse(&value).ok_or("the last record of table main")?;
+        let tip = Point { height: Height(height), hash: record.hash };
+        let stored = records::header(db, &tip).ok_or("the header of the last block")?;
+        self.best = stored_best(tip, &stored);
+        let since = Round(stored.header.header.round.0.saturating_sub(1));
+        let recent = self.load_recent(tip, since, db)?;
+        let mut messages = Vec::new();
+        if let Some((_, lowest, _)) = recent.last() {
+            let below = previous_of(&lowest.header.header).ok_or("a block of height 0")?;
+            let below = self.best_at(&below, db).ok_or("a parent of the last round")?;
+            let round = below.at.map_or(self.tree_round(), |(round, _)| round);
+            self.state = crate::rules::state::ChainState::new(round);
+        }
+        let lowest = recent.last().map_or(tip.height, |(point, _, _)| point.height);
+        for (_, stored, body) in recent.into_iter().rev() {
+            self.state.apply(stored.header.header.round, &body);
+            messages.extend(body);
+        }
+        self.load_tree(lowest, db);
+        Ok(messages)
+    }
+
+    fn tree_round(&self) -> Round {
+        self.plans.anchor(self.network.first_round).state.round
+    }
+
+    /// Blocks of the best chain since a round, newest first.
+    fn load_recent(
+        &self,
+        tip: Point,
+        since: Round,
+        db: &dyn Reader,
+    ) -> Result<Vec<(Point, StoredHeader, Vec<Tx>)>, &'static str> {
+        let mut recent = Vec::new();
+        let mut point = tip;
+        while point != self.tree.genesis().point {
+            let (stored, body) =
+                self.read_block(&point, db).ok_or("a block of the last two rounds")?;
+            if stored.header.header.round < since {
+                break;
+            }
+            let below = previous_of(&stored.header.header).ok_or("a block of height 0")?;
+            recent.push((point, stored, body));
+            point = below;
+        }
+        Ok(recent)
+    }
+
+    /// All stored headers from a height on: the best chain and what stands beside it.
+    fn load_tree(&mut self, from: Height, db: &dyn Reader) {
+        let mut key = records::height_key(from);
+        while let Some((found, value)) = db.next(Table::Headers, &key) {
+            let point = records::parse_point_key(&found);
+            let stored: Option<StoredHeader> = records::parse(&value);
+            key = found;
+            key.push(0);
+            let (Some(point), Some(stored)) = (point, stored) else { continue };
+            let full = self.parent_is_full_at_load(&stored.header.header, from, db);
+            if !full {
+                // A body that came before its parent's: fetched again when it is due.
+                continue;
+            }
+            self.tree.insert(Entry {
+                point,
+                header: Rc::new(stored.header),
+                weight: stored.weight,
+                stored: true,
+                full: true,
+                seen: Monotonic(0),
+            });
+            self.consider(point, db);
+        }
+    }
+
+    fn parent_is_full_at_load(&self, header: &Header, from: Height, db: &dyn Reader) -> bool {
+        let Some(parent) = previous_of(header) else { return false };
+        if parent.height < from {
+            return self.is_main(&parent, db);
+        }
+        self.tree.get(&parent.hash).is_some_and(|entry| entry.full)
+    }
+}
+
+impl Draft<'_> {
+    /// The draft as a reader.
+    pub fn as_reader(&self) -> &dyn Reader {
+        self
+    }
+}

@@ -1,0 +1,204 @@
+//! The messages of the last two rounds: those that wait for a block, and those that have one (`docs/protocol.md` §7).
+//!
+//! What a block holds stays until its round is over: peers may still ask for it, other forks hold it too, and after a
+//! reorganisation it waits again. At most one message per key: the first seen stays. Bounded in number and bytes.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::machine::status::{PoolEntry, PoolStatus};
+use crate::rules::refusal::Refusal;
+use crate::rules::state::ChainState;
+use crate::rules::validity::{FUTURE_MS, IdentifiedTx, Rules};
+use crate::types::clock::{Round, Timestamp};
+use crate::types::codec;
+use crate::types::hash::TxId;
+use crate::types::network::Network;
+use crate::types::tx::{Tx, TxKey};
+
+/// Messages held: two rounds of 4,096 HNs with 380 test reports each leave room to spare.
+pub const MESSAGES_MAX: usize = 16_384;
+/// Their bytes: with the maps around them about 8 MiB, what a 512 MB board can spare.
+pub const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+#[derive(Debug, Clone)]
+struct Held {
+    tx: Rc<Tx>,
+    bytes: usize,
+    in_chain: bool,
+}
+
+/// Messages by id and by key.
+#[derive(Debug, Default)]
+pub struct Mempool {
+    held: BTreeMap<TxId, Held>,
+    keys: BTreeMap<TxKey, TxId>,
+    bytes: usize,
+    waiting: usize,
+    waiting_bytes: usize,
+    rounds_before: Round,
+}
+
+impl Mempool {
+    /// A message that is held.
+    pub fn get(&self, id: &TxId) -> Option<&Rc<Tx>> {
+        self.held.get(id).map(|held| &held.tx)
+    }
+
+    /// Whether a message is held.
+    pub fn contains(&self, id: &TxId) -> bool {
+        self.held.contains_key(id)
+    }
+
+    /// Takes a message in, if it may stand in a block now or in the next seconds.
+    pub fn accept(
+        &mut self,
+        id: TxId,
+        tx: Tx,
+        wall: Timestamp,
+        state: &ChainState,
+        rules: &Rules,
+    ) -> Result<(), Refusal> {
+        if self.held.contains_key(&id) {
+            return Ok(());
+        }
+        let clock = &rules.network.clock;
+        let (now, _) = clock.at(wall).ok_or(Refusal::TooEarly)?;
+        let (soon, _) = clock.at(wall.plus(FUTURE_MS)).ok_or(Refusal::TooEarly)?;
+        if tx.round > soon {
+            return Err(Refusal::TooEarly);
+        }
+        let key = tx.key();
+        if self.keys.contains_key(&key) {
+            return Err(Refusal::KeyHeld);
+        }
+        if state.holds(&key) {
+            return Err(Refusal::InChain);
+        }
+        let bytes = codec::encode(&tx).len();
+        if self.held.len() >= MESSAGES_MAX || self.bytes + bytes > BYTES_MAX {
+            return Err(Refusal::PoolFull);
+        }
+        rules.check_message(&tx, now.max(tx.round))?;
+        self.insert(id, tx, bytes, false);
+        Ok(())
+    }
+
+    /// A block with this message joined the best chain.
+    pub fn joined(&mut self, tx: &Tx) {
+        let id = tx.id();
+        if let Some(held) = self.held.get_mut(&id) {
+            if !held.in_chain {
+                held.in_chain = true;
+                self.waiting -= 1;
+                self.waiting_bytes -= held.bytes;
+            }
+            return;
+        }
+        // The chain decides: another message with this key can wait no longer.
+        if let Some(other) = self.keys.get(&tx.key()).copied() {
+            self.remove(&other);
+        }
+        if tx.round >= self.rounds_before {
+            self.insert(id, tx.clone(), codec::encode(tx).len(), true);
+            self.make_room();
+        }
+    }
+
+    /// A block with this message left the best chain: it waits again.
+    pub fn left(&mut self, tx: &Tx) {
+        let id = tx.id();
+        match self.held.get_mut(&id) {
+            Some(held) if held.in_chain => {
+                held.in_chain = false;
+                self.waiting += 1;
+                self.waiting_bytes += held.bytes;
+            }
+            Some(_) => {}
+            None => {
+                if tx.round >= self.rounds_before && !self.keys.contains_key(&tx.key()) {
+                    self.insert(id, tx.clone(), codec::encode(tx).len(), false);
+                    self.make_room();
+                }
+            }
+        }
+    }
+
+    /// Drops a message that no block will take.
+    pub fn remove(&mut self, id: &TxId) {
+        if let Some(held) = self.held.remove(id) {
+            self.keys.remove(&held.tx.key());
+            self.bytes -= held.bytes;
+            if !held.in_chain {
+                self.waiting -= 1;
+                self.waiting_bytes -= held.bytes;
+            }
+        }
+    }
+
+    /// Drops what no block of this round or a later one may hold.
+    pub fn expire(&mut self, round: Round) {
+        let first = Round(round.0.saturating_sub(1));
+        if first <= self.rounds_before {
+            return;
+        }
+        self.rounds_before = first;
+        // Keys sort by round.
+        let over: Vec<TxId> =
+            self.keys.iter().take_while(|(key, _)| key.round < first).map(|(_, id)| *id).collect();
+        for id in over {
+            self.remove(&id);
+        }
+    }
+
+    /// Messages for a block, oldest round first.
+    pub fn candidates(&self) -> impl Iterator<Item = IdentifiedTx> + '_ {
+        self.keys.values().filter_map(|id| {
+            let held = self.held.get(id).filter(|held| !held.in_chain)?;
+            Some(IdentifiedTx { id: *id, tx: (*held.tx).clone() })
+        })
+    }
+
+    /// How much waits.
+    pub fn status(&self) -> PoolStatus {
+        PoolStatus {
+            messages: u32::try_from(self.waiting).expect("bounded"),
+            bytes: self.waiting_bytes as u64,
+        }
+    }
+
+    /// What waits, at most `limit`.
+    pub fn list(&self, network: &Network, limit: usize) -> Vec<PoolEntry> {
+        let waiting = self.candidates().take(limit);
+        waiting
+            .map(|IdentifiedTx { id, tx }| PoolEntry {
+                id,
+                kind: tx.body.kind().to_owned(),
+                round: tx.round,
+                sender: tx.sender_address(network).to_string(),
+            })
+            .collect()
+    }
+
+    fn insert(&mut self, id: TxId, tx: Tx, bytes: usize, in_chain: bool) {
+        self.keys.insert(tx.key(), id);
+        self.bytes += bytes;
+        if !in_chain {
+            self.waiting += 1;
+            self.waiting_bytes += bytes;
+        }
+        self.held.insert(id, Held { tx: Rc::new(tx), bytes, in_chain });
+    }
+
+    /// What is in the chain can be read back from it, so it leaves first.
+    fn make_room(&mut self) {
+        while self.held.len() > MESSAGES_MAX || self.bytes > BYTES_MAX {
+            let oldest =
+                self.keys.values().find(|id| self.held.get(id).is_some_and(|it| it.in_chain));
+            match oldest.or_else(|| self.keys.values().next()).copied() {
+                Some(id) => self.remove(&id),
+                None => break,
+            }
+        }
+    }
+}
