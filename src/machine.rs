@@ -1,9 +1,15 @@
 //! State machines: (now, input) in, effects out. They do no IO and do not know each other; `node` joins them.
 
 pub mod chain;
+pub mod duty;
 pub mod event;
 pub mod mempool;
 pub mod note;
+pub mod peers;
 pub mod records;
+pub mod relay;
+pub mod serve;
 pub mod status;
+pub mod sync;
 pub mod timekeeper;
+pub mod turn;

@@ -12,3 +12,4 @@ pub mod network;
 pub mod rng;
 pub mod sign;
 pub mod tx;
+pub mod version;

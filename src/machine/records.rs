@@ -137,6 +137,14 @@ pub fn duty_key(round: Round, slot: Slot) -> Vec<u8> {
     key
 }
 
+/// The slot of a key written by [`duty_key`].
+pub fn parse_duty_key(key: &[u8]) -> Option<(Round, Slot)> {
+    let (round, slot) = key.split_at_checked(8)?;
+    let round = u64::from_be_bytes(round.try_into().ok()?);
+    let slot = u32::from_be_bytes(slot.try_into().ok()?);
+    Some((Round(round), Slot(slot)))
+}
+
 /// A value read back; nothing when it is damaged, which the callers treat as absent.
 pub fn parse<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     codec::decode(bytes, VALUE_MAX).ok()

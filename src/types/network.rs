@@ -88,6 +88,9 @@ pub struct Values {
     pub test_kinds: Vec<TestKind>,
     pub dial_count: u32,
     pub forge_peers_min: u32,
+    /// Connections accepted from one /24 of addresses; 0: no limit.
+    #[serde(default)]
+    pub inbound_per_block: u32,
     pub ledger: LedgerValues,
 }
 

@@ -1,0 +1,360 @@
+//! Connections: who is there, whom to dial, whom to close (`docs/protocol.md` §11).
+//!
+//! The plan says whom to dial. Every wait has a deadline and every peer a budget. What peers say about blocks and
+//! messages is other machines' business.
+
+mod dialler;
+mod peer;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::event::{Fault, PeerId};
+use super::note::Note;
+use super::turn::Turn;
+use crate::rules::sealed::SealedState;
+use crate::types::block::Point;
+use crate::types::clock::{Monotonic, Now};
+use crate::types::hash::Hash;
+use crate::types::key::{PublicKey, Purpose, SecretKey, Signature, Verifier};
+use crate::types::message::{ByeReason, Hello, Message};
+use crate::types::network::{Endpoint, Network};
+use crate::types::rng::Rng;
+use crate::types::version;
+
+use dialler::Dialler;
+pub use peer::Peer;
+
+/// HNs accepted: with 8 dialled each and the jurors, four times what is expected.
+const ACCEPTED_MAX: usize = 96;
+/// Observers and connections that have not said who they are.
+const OBSERVERS_MAX: usize = 24;
+/// Keys set aside at once.
+const ASIDE_MAX: usize = 1024;
+/// How long a peer that broke a promise or sent what is wrong is not talked to.
+const ASIDE_MS: u64 = 5 * 60_000;
+/// A connection says who it is within this time.
+const GREETING_MS: u64 = 10_000;
+/// A ping is answered within this time.
+const PONG_MS: u64 = 15_000;
+
+/// All connections.
+pub struct Peers {
+    network: Rc<Network>,
+    key: SecretKey,
+    own: PublicKey,
+    verifier: Verifier,
+    rng: Rng,
+    peers: BTreeMap<PeerId, Peer>,
+    keys: BTreeMap<PublicKey, PeerId>,
+    aside: BTreeMap<PublicKey, Monotonic>,
+    dialler: Dialler,
+    /// Nothing is due before this.
+    due: Monotonic,
+}
+
+impl Peers {
+    /// No connection yet.
+    pub fn new(network: Rc<Network>, key: SecretKey, verifier: Verifier, rng: Rng) -> Peers {
+        Peers {
+            own: key.public(),
+            network,
+            key,
+            verifier,
+            rng,
+            peers: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            dialler: Dialler::default(),
+            due: Monotonic(0),
+        }
+    }
+
+    /// A connection, greeted or not.
+    pub fn get(&self, peer: PeerId) -> Option<&Peer> {
+        self.peers.get(&peer)
+    }
+
+    /// The same, to change.
+    pub fn get_mut(&mut self, peer: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(&peer)
+    }
+
+    /// All connections, by number.
+    pub fn all(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.values()
+    }
+
+    /// Those that have proven who they are.
+    pub fn ready(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.values().filter(|peer| peer.is_ready())
+    }
+
+    /// Peers set aside now.
+    pub fn aside_count(&self) -> usize {
+        self.aside.len()
+    }
+
+    /// HNs of our dial list that are connected, whoever dialled, and how many of them share this tip.
+    pub fn dial_list_sharing(&self, tip: &Point) -> (u32, u32) {
+        let connected = self.dialler.targets().iter().filter_map(|target| {
+            let peer = self.keys.get(&target.key)?;
+            self.peers.get(peer)
+        });
+        let mut counts = (0, 0);
+        for peer in connected {
+            counts.0 += 1;
+            counts.1 += u32::from(peer.tip.is_some_and(|theirs| theirs.point == *tip));
+        }
+        counts
+    }
+
+    /// A round began: whom to dial from now on.
+    pub fn set_targets(&mut self, targets: Vec<(PublicKey, Endpoint)>, rotate_at: Monotonic) {
+        self.dialler.set_targets(targets, rotate_at);
+        self.due = Monotonic(0);
+    }
+
+    /// A connection stands: greets, or closes when there is no place.
+    pub fn connected(
+        &mut self,
+        turn: &mut Turn,
+        id: PeerId,
+        endpoint: Endpoint,
+        dialled: bool,
+        channel: Hash,
+    ) {
+        self.due = Monotonic(0);
+        self.peers.insert(id, Peer::new(id, endpoint, dialled, channel, turn.now.mono));
+        if !dialled && !self.has_place(&endpoint) {
+            self.close(turn, id, ByeReason::Full);
+            return;
+        }
+        let signature = self.identity(&channel, dialled);
+        let hello = Hello {
+            key: self.own,
+            signature,
+            parameters: self.network.parameters_digest(),
+            version: version::OWN,
+        };
+        turn.out.send(id, Message::Hello(hello));
+    }
+
+    /// A peer says who it is. Returns whether it is ready turn.now.
+    pub fn hello(
+        &mut self,
+        turn: &mut Turn,
+        id: PeerId,
+        hello: &Hello,
+        state: &SealedState,
+    ) -> bool {
+        self.due = Monotonic(0);
+        let Some(peer) = self.peers.get(&id) else { return false };
+        if peer.is_ready() {
+            self.close(turn, id, ByeReason::Protocol);
+            return false;
+        }
+        if let Err(reason) = self.check_hello(peer, hello) {
+            self.close(turn, id, reason);
+            return false;
+        }
+        if let Some(other) = self.keys.get(&hello.key).copied() {
+            let surplus = self.surplus(id, other, &hello.key);
+            self.close(turn, surplus, ByeReason::Duplicate);
+            if surplus == id {
+                return false;
+            }
+        }
+        let address = self.network.address_of(&hello.key);
+        let masternode = state.registered(&address).is_some();
+        let crowd = self.ready().filter(|it| !it.dialled && it.masternode == masternode).count();
+        let most = if masternode { ACCEPTED_MAX } else { OBSERVERS_MAX };
+        let peer = self.peers.get_mut(&id).expect("looked up above");
+        if !peer.dialled && crowd >= most {
+            self.close(turn, id, ByeReason::Full);
+            return false;
+        }
+        peer.greeted(turn.now.mono, hello, address, masternode);
+        let endpoint = peer.endpoint;
+        if peer.dialled {
+            self.dialler.succeeded(&endpoint);
+        }
+        self.keys.insert(hello.key, id);
+        turn.out.note(Note::PeerReady { peer: id, key: hello.key, endpoint });
+        true
+    }
+
+    /// The other side, or the network, ended a connection.
+    pub fn disconnected(&mut self, turn: &mut Turn, id: PeerId, fault: Fault) {
+        self.due = Monotonic(0);
+        let Some(peer) = self.forget(id) else { return };
+        if peer.dialled {
+            self.dialler.failed(peer.endpoint, turn.now.mono, &mut self.rng);
+        }
+        match fault {
+            Fault::None | Fault::Stuck => {}
+            Fault::Malformed => self.put_aside(turn, &peer, ByeReason::Invalid),
+        }
+    }
+
+    /// A dial failed.
+    pub fn dial_failed(&mut self, now: Now, endpoint: Endpoint) {
+        self.due = Monotonic(0);
+        self.dialler.failed(endpoint, now.mono, &mut self.rng);
+    }
+
+    /// Ends a connection, saying why.
+    pub fn close(&mut self, turn: &mut Turn, id: PeerId, reason: ByeReason) {
+        let Some(peer) = self.forget(id) else { return };
+        self.due = Monotonic(0);
+        turn.out.close(id, reason);
+        turn.out.note(Note::PeerClosed { peer: id, key: peer.key, reason });
+        if peer.dialled {
+            // As after a failure: whatever made us close may be there for a while.
+            self.dialler.failed(peer.endpoint, peer.heard, &mut self.rng);
+        }
+    }
+
+    /// Ends a connection because of what the peer did, and talks to it no more for a while.
+    pub fn blame(&mut self, turn: &mut Turn, id: PeerId, reason: ByeReason) {
+        let Some(peer) = self.peers.get(&id).cloned() else { return };
+        self.close(turn, id, reason);
+        self.put_aside(turn, &peer, reason);
+    }
+
+    /// Takes what a frame costs from the peer's budget; closes when it is spent. False when it is gone.
+    pub fn spend(&mut self, turn: &mut Turn, id: PeerId, message: &Message, bytes: u32) -> bool {
+        let Some(peer) = self.peers.get_mut(&id) else { return false };
+        if !peer.is_ready() && !matches!(message, Message::Hello(_) | Message::Bye(_)) {
+            self.close(turn, id, ByeReason::Protocol);
+            return false;
+        }
+        if !peer.spend(turn.now.mono, message, bytes) {
+            self.close(turn, id, ByeReason::Budget);
+            return false;
+        }
+        true
+    }
+
+    /// Answers a ping.
+    pub fn ping(&self, turn: &mut Turn, id: PeerId, nonce: u64) {
+        turn.out.send(id, Message::Pong { nonce, clock: turn.now.wall });
+    }
+
+    /// Takes the answer to ours: round-trip time and the peer's clock.
+    pub fn pong(&mut self, now: Now, id: PeerId, nonce: u64, clock: u64) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.ponged(now, nonce, clock);
+        }
+    }
+
+    /// Median of the peers' clocks against ours.
+    pub fn clock_offset_ms(&self) -> Option<i64> {
+        let mut offsets: Vec<i64> = self.ready().filter_map(|peer| peer.clock_offset_ms).collect();
+        offsets.sort_unstable();
+        offsets.get(offsets.len() / 2).copied()
+    }
+
+    /// Deadlines, pings, dials.
+    pub fn tick(&mut self, turn: &mut Turn) {
+        if turn.now.mono < self.due {
+            return;
+        }
+        let quiet_ms = (self.network.clock.slot_ms / 2).clamp(5_000, 90_000);
+        let mut due = turn.now.mono.plus(quiet_ms);
+        let mut late = Vec::new();
+        for peer in self.peers.values_mut() {
+            match peer.deadline(quiet_ms) {
+                deadline if deadline > turn.now.mono => due = due.min(deadline),
+                _ if peer.waits() => late.push(peer.id),
+                _ => {
+                    let nonce = self.rng.next_u64();
+                    peer.pinged(turn.now.mono, nonce);
+                    due = due.min(turn.now.mono.plus(PONG_MS));
+                    turn.out.send(peer.id, Message::Ping { nonce });
+                }
+            }
+        }
+        for id in late {
+            self.close(turn, id, ByeReason::Timeout);
+        }
+        self.aside.retain(|_, until| *until > turn.now.mono);
+        for id in self.dialler.rotated(turn.now.mono, &self.peers) {
+            self.close(turn, id, ByeReason::Rotation);
+        }
+        let (keys, aside) = (&self.keys, &self.aside);
+        let busy = |key: &PublicKey| keys.contains_key(key) || aside.contains_key(key);
+        let next = self.dialler.dial(turn.now.mono, busy, &mut turn.out);
+        self.due = due.min(next);
+    }
+
+    /// When `tick` has something to do next.
+    pub fn due(&self) -> Monotonic {
+        self.due
+    }
+
+    fn identity(&self, channel: &Hash, dialled: bool) -> Signature {
+        let role = [u8::from(!dialled)];
+        let parts: [&[u8]; 3] = [&channel.0, &role, &self.own.0];
+        self.verifier.sign(&self.key, Purpose::Identity, &self.network.id(), &parts)
+    }
+
+    fn check_hello(&self, peer: &Peer, hello: &Hello) -> Result<(), ByeReason> {
+        if hello.key == self.own {
+            return Err(ByeReason::Own);
+        }
+        // Its role is the one we do not have.
+        let role = [u8::from(peer.dialled)];
+        let parts: [&[u8]; 3] = [&peer.channel.0, &role, &hello.key.0];
+        let id = self.network.id();
+        if !self.verifier.verify(&hello.key, Purpose::Identity, &id, &parts, &hello.signature) {
+            return Err(ByeReason::Identity);
+        }
+        if self.aside.contains_key(&hello.key) {
+            return Err(ByeReason::SetAside);
+        }
+        Ok(())
+    }
+
+    /// Which of two connections to one key goes: the one dialled by the higher key; of two dialled by one side the
+    /// older, which may be the rest of a node that restarted.
+    fn surplus(&self, new: PeerId, old: PeerId, key: &PublicKey) -> PeerId {
+        let dialled = |id: &PeerId| self.peers.get(id).is_some_and(|peer| peer.dialled);
+        if dialled(&new) == dialled(&old) {
+            return old;
+        }
+        let ours_stays = self.own < *key;
+        if dialled(&new) == ours_stays { old } else { new }
+    }
+
+    fn has_place(&self, endpoint: &Endpoint) -> bool {
+        let accepted: Vec<&Peer> = self.peers.values().filter(|peer| !peer.dialled).collect();
+        let greeting = accepted.iter().filter(|peer| !peer.is_ready()).count();
+        let block = |endpoint: &Endpoint| {
+            let [a, b, c, _] = endpoint.ip.octets();
+            [a, b, c]
+        };
+        let near = accepted.iter().filter(|peer| block(&peer.endpoint) == block(endpoint)).count();
+        let most = self.network.values_at(self.network.first_round).inbound_per_block as usize;
+        greeting <= OBSERVERS_MAX && (most == 0 || near <= most)
+    }
+
+    fn put_aside(&mut self, turn: &mut Turn, peer: &Peer, reason: ByeReason) {
+        if let Some(key) = peer.key {
+            if self.aside.len() >= ASIDE_MAX {
+                self.aside.pop_first();
+            }
+            self.aside.insert(key, turn.now.mono.plus(ASIDE_MS));
+        }
+        let (key, endpoint) = (peer.key, peer.endpoint);
+        turn.out.note(Note::PeerSetAside { key, endpoint, reason, for_ms: ASIDE_MS });
+    }
+
+    fn forget(&mut self, id: PeerId) -> Option<Peer> {
+        let peer = self.peers.remove(&id)?;
+        if let Some(key) = peer.key.filter(|key| self.keys.get(key) == Some(&id)) {
+            self.keys.remove(&key);
+        }
+        Some(peer)
+    }
+}

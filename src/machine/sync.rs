@@ -1,0 +1,229 @@
+//! Fetching a better chain (`docs/protocol.md` §12): tips tell who may have one, headers show it, bodies come from
+//! several peers in ranges.
+//!
+//! Headers are asked from one peer at a time, each body from one peer at a time: nothing is fetched twice unless somebody
+//! is late. A peer that promised a chain and does not have it, or sends what is provably wrong, is set aside; one that is
+//! slow is only passed over for a while.
+
+mod bodies;
+mod headers;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::chain::{Chain, UNFULL_MAX};
+use super::event::PeerId;
+use super::note::Note;
+use super::peers::Peers;
+use super::relay::Relay;
+use super::status::SyncStatus;
+use super::turn::Turn;
+use crate::types::block::Point;
+use crate::types::clock::Monotonic;
+use crate::types::hash::BlockHash;
+use crate::types::message::Tip;
+
+use bodies::BodyRequest;
+use headers::HeaderRequest;
+
+/// An answer comes within this time: a range of the largest blocks over a slow line.
+const ANSWER_MS: u64 = 15_000;
+/// A peer that was late, or had nothing new, is not asked for a while.
+const PASS_OVER_MS: u64 = 30_000;
+/// Headers ahead of their bodies: beyond this no more are asked for.
+const WINDOW_MAX: usize = UNFULL_MAX / 2;
+/// A tip of the same worth as ours, or a header without a body, may be on its way by itself: sync waits this long.
+const PATIENCE_MS: u64 = 1_000;
+/// The span over which the rate of blocks is measured.
+const RATE_MS: u64 = 10_000;
+
+/// What is asked from whom.
+pub struct Sync {
+    next_request: u32,
+    headers: Option<HeaderRequest>,
+    bodies: BTreeMap<PeerId, BodyRequest>,
+    /// Bodies to ask for, lowest first, towards `heading`.
+    queue: VecDeque<Point>,
+    heading: Option<BlockHash>,
+    passed_over: BTreeMap<PeerId, Monotonic>,
+    /// Peers that have not got the bodies towards this heading.
+    lacks: BTreeMap<PeerId, Option<BlockHash>>,
+    /// Tips that a peer was asked about, so that it is asked once for each.
+    looked_at: BTreeMap<PeerId, BlockHash>,
+    /// Since when a peer shows a tip that we do not know.
+    unknown_since: BTreeMap<PeerId, (BlockHash, Monotonic)>,
+    running: bool,
+    /// Heights reached, for the rate.
+    reached: VecDeque<(Monotonic, u64)>,
+    due: Monotonic,
+}
+
+impl Default for Sync {
+    fn default() -> Sync {
+        Sync {
+            next_request: 0,
+            headers: None,
+            bodies: BTreeMap::new(),
+            queue: VecDeque::new(),
+            heading: None,
+            passed_over: BTreeMap::new(),
+            lacks: BTreeMap::new(),
+            looked_at: BTreeMap::new(),
+            unknown_since: BTreeMap::new(),
+            running: false,
+            reached: VecDeque::new(),
+            due: Monotonic(0),
+        }
+    }
+}
+
+/// The machines that sync looks at.
+pub struct View<'a> {
+    pub chain: &'a Chain,
+    pub relay: &'a Relay,
+}
+
+impl Sync {
+    /// Something changed: a tip, the chain, an answer.
+    pub fn wake(&mut self) {
+        self.due = Monotonic(0);
+    }
+
+    /// When `tick` has something to do next.
+    pub fn due(&self) -> Monotonic {
+        self.due
+    }
+
+    /// Whether blocks are being fetched.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// A peer is gone: what it owed is asked from others.
+    pub fn disconnected(&mut self, peer: PeerId) {
+        self.passed_over.remove(&peer);
+        self.lacks.remove(&peer);
+        self.looked_at.remove(&peer);
+        self.unknown_since.remove(&peer);
+        if self.headers.as_ref().is_some_and(|request| request.peer == peer) {
+            self.headers = None;
+        }
+        if let Some(request) = self.bodies.remove(&peer) {
+            self.requeue(request);
+        }
+        self.wake();
+    }
+
+    /// Asks for what is due.
+    pub fn tick(&mut self, turn: &mut Turn, view: &View, peers: &mut Peers) {
+        let now = turn.now.mono;
+        if now < self.due {
+            return;
+        }
+        self.due = now.plus(60_000);
+        self.passed_over.retain(|_, until| *until > now);
+        self.pass_over_late(now);
+        self.ask_headers(turn, view, peers);
+        self.ask_bodies(turn, view, peers);
+        self.measure(turn, view);
+        let deadlines = self.bodies.values().map(|request| request.sent.plus(ANSWER_MS));
+        let waits = self.headers_wait_for_bodies();
+        let headers = self.headers.iter().filter(|_| !waits).map(|it| it.sent.plus(ANSWER_MS));
+        let retries = self.passed_over.values().copied();
+        let next = deadlines.chain(headers).chain(retries).min();
+        self.due = next.map_or(self.due, |next| self.due.min(next));
+    }
+
+    /// For people: target, rate, time left.
+    pub fn status(&self, chain: &Chain, behind: bool) -> SyncStatus {
+        let target = chain.best_unfull().map(|entry| entry.point.height.0);
+        let rate = match (self.reached.front(), self.reached.back()) {
+            (Some((since, from)), Some((until, to))) if until > since => {
+                Some(to.saturating_sub(*from) * 1000 / until.since(*since))
+            }
+            _ => None,
+        };
+        let rate = rate.filter(|_| self.running);
+        let left = target.map(|target| target.saturating_sub(chain.best().point.height.0));
+        let seconds_left = match (left, rate) {
+            (Some(left), Some(rate)) if rate > 0 => Some(left / rate),
+            _ => None,
+        };
+        SyncStatus { behind, target, blocks_per_second: rate, seconds_left }
+    }
+
+    /// Whether a peer may have a chain better than ours that we do not know.
+    fn is_of_interest(&mut self, turn: &Turn, peer: PeerId, tip: &Tip, view: &View) -> bool {
+        let best = view.chain.best().worth();
+        let theirs = crate::rules::chain::Worth::new(tip.weight, &tip.point);
+        if theirs < best || view.chain.knows(&tip.point, &turn.db) {
+            self.unknown_since.remove(&peer);
+            return false;
+        }
+        let now = turn.now.mono;
+        let since = match self.unknown_since.get(&peer) {
+            Some((hash, since)) if *hash == tip.point.hash => *since,
+            _ => {
+                self.unknown_since.insert(peer, (tip.point.hash, now));
+                now
+            }
+        };
+        // One block ahead is the daily case: it comes by itself, header and all.
+        let far = tip.point.height.0 > view.chain.best().point.height.0 + 1;
+        let ready_at = if far { since } else { since.plus(PATIENCE_MS) };
+        if ready_at > now {
+            self.due = self.due.min(ready_at);
+        }
+        ready_at <= now
+    }
+
+    fn pass_over(&mut self, peer: PeerId, now: Monotonic) {
+        self.passed_over.insert(peer, now.plus(PASS_OVER_MS));
+    }
+
+    fn pass_over_late(&mut self, now: Monotonic) {
+        let late = |sent: Monotonic| now.since(sent) >= ANSWER_MS;
+        let waits = self.headers_wait_for_bodies();
+        if let Some(request) = self.headers.take_if(|request| !waits && late(request.sent)) {
+            self.looked_at.remove(&request.peer);
+            self.pass_over(request.peer, now);
+        }
+        let peers: Vec<PeerId> = self
+            .bodies
+            .iter()
+            .filter(|(_, request)| late(request.sent))
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in peers {
+            self.pass_over(peer, now);
+            if let Some(request) = self.bodies.remove(&peer) {
+                self.requeue(request);
+            }
+        }
+    }
+
+    fn request_number(&mut self) -> u32 {
+        self.next_request = self.next_request.wrapping_add(1);
+        self.next_request
+    }
+
+    fn measure(&mut self, turn: &mut Turn, view: &View) {
+        let behind = !self.queue.is_empty() || !self.bodies.is_empty() || view.chain.has_work();
+        let now = turn.now.mono;
+        let height = view.chain.best().point.height.0;
+        if behind != self.running {
+            self.running = behind;
+            self.reached.clear();
+            let target = view.chain.best_unfull().map_or(height, |entry| entry.point.height.0);
+            turn.out.note(if behind { Note::SyncStarted { target } } else { Note::SyncFinished });
+        }
+        if behind {
+            let since = |at: &Monotonic| now.since(*at);
+            if self.reached.back().is_none_or(|(at, _)| since(at) >= 500) {
+                self.reached.push_back((now, height));
+            }
+            while self.reached.front().is_some_and(|(at, _)| since(at) > RATE_MS) {
+                self.reached.pop_front();
+            }
+        }
+    }
+}

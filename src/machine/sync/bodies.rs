@@ -1,0 +1,131 @@
+//! Bodies: ranges of the blocks that headers showed, from as many peers as have them, each body from one at a time.
+
+use super::{PATIENCE_MS, Sync, View};
+use crate::machine::chain::Chain;
+use crate::machine::event::PeerId;
+use crate::machine::peers::Peers;
+use crate::machine::records::Draft;
+use crate::machine::turn::Turn;
+use crate::rules::refusal::Refusal;
+use crate::types::block::Point;
+use crate::types::clock::{Monotonic, Now};
+use crate::types::message::Message;
+use crate::types::tx::Tx;
+
+/// Bodies asked from one peer at once: small enough that a slow peer holds up little.
+const RANGE_MAX: usize = 64;
+
+/// What one peer was asked.
+#[derive(Debug)]
+pub struct BodyRequest {
+    pub sent: Monotonic,
+    number: u32,
+    points: Vec<Point>,
+}
+
+impl Sync {
+    /// Asks every idle peer that may have them for the next bodies.
+    pub(super) fn ask_bodies(&mut self, turn: &mut Turn, view: &View, peers: &Peers) {
+        self.plan_queue(turn, view);
+        if self.queue.is_empty() {
+            return;
+        }
+        let now = turn.now.mono;
+        let mut idle: Vec<(u64, PeerId)> = peers
+            .ready()
+            .filter(|peer| !self.bodies.contains_key(&peer.id))
+            .filter(|peer| !self.passed_over.contains_key(&peer.id))
+            .filter(|peer| self.lacks.get(&peer.id) != Some(&self.heading))
+            .filter_map(|peer| Some((peer.tip?.point.height.0, peer.id)))
+            .collect();
+        // Those whose claim reaches furthest first.
+        idle.sort_unstable_by_key(|(height, peer)| (std::cmp::Reverse(*height), *peer));
+        for (height, peer) in idle {
+            let count = self
+                .queue
+                .iter()
+                .take(RANGE_MAX)
+                .take_while(|point| point.height.0 <= height)
+                .count();
+            if count == 0 {
+                continue;
+            }
+            let points: Vec<Point> = self.queue.drain(..count).collect();
+            let number = self.request_number();
+            turn.out.send(peer, Message::WantBodies { request: number, points: points.clone() });
+            self.bodies.insert(peer, BodyRequest { sent: now, number, points });
+        }
+    }
+
+    /// Bodies from a peer, in the order asked for. An error is the peer's fault.
+    pub fn bodies(
+        &mut self,
+        now: Now,
+        from: PeerId,
+        number: u32,
+        bodies: &[Vec<Tx>],
+        chain: &mut Chain,
+        db: &mut Draft,
+    ) -> Result<(), Refusal> {
+        self.wake();
+        let known = self.bodies.get(&from).is_some_and(|request| request.number == number);
+        let Some(mut request) = self.bodies.remove(&from).filter(|_| known) else {
+            return Ok(());
+        };
+        for (point, messages) in request.points.iter().zip(bodies) {
+            if let Err(why) = chain.add_body(&point.hash, messages, db) {
+                self.requeue(request);
+                return Err(why);
+            }
+        }
+        if bodies.is_empty() {
+            self.pass_over(from, now.mono);
+        }
+        // Those that did not fit into the answer.
+        request.points.drain(..bodies.len().min(request.points.len()));
+        self.requeue(request);
+        Ok(())
+    }
+
+    /// The peer has not got them, or not any more.
+    pub fn bodies_gone(&mut self, from: PeerId, number: u32) {
+        if self.bodies.get(&from).is_some_and(|request| request.number == number) {
+            if let Some(request) = self.bodies.remove(&from) {
+                self.requeue(request);
+            }
+            // It may be on another fork: that is no reason not to ask it for anything else.
+            self.lacks.insert(from, self.heading);
+            self.wake();
+        }
+    }
+
+    pub(super) fn requeue(&mut self, request: BodyRequest) {
+        for point in request.points.into_iter().rev() {
+            self.queue.push_front(point);
+        }
+        self.queue.make_contiguous().sort_unstable_by_key(|point| point.height);
+    }
+
+    /// Points towards the best header that lacks bodies; made anew when another header is the best.
+    fn plan_queue(&mut self, turn: &Turn, view: &View) {
+        let Some(tip) = view.chain.best_unfull() else {
+            self.queue.clear();
+            self.heading = None;
+            return;
+        };
+        if self.heading == Some(tip.point.hash) && !self.queue.is_empty() {
+            return;
+        }
+        let age = turn.now.mono.since(tip.seen);
+        let mut lacking = view.chain.lacking(tip);
+        // A single new block is completed from the mempool: only when that takes too long it is fetched.
+        if lacking.len() == 1 && (view.relay.is_pending(&tip.point.hash) || age < PATIENCE_MS) {
+            self.due = self.due.min(turn.now.mono.plus(PATIENCE_MS));
+            lacking.clear();
+        }
+        let asked =
+            |point: &Point| self.bodies.values().any(|request| request.points.contains(point));
+        self.queue = lacking.into_iter().filter(|point| !asked(point)).collect();
+        self.heading = Some(tip.point.hash);
+    }
+}

@@ -1,0 +1,203 @@
+//! Headers: find where a peer's chain leaves ours, then its headers from there on, from one peer at a time.
+
+use std::rc::Rc;
+
+use super::{PASS_OVER_MS, Sync, View, WINDOW_MAX};
+use crate::machine::chain::{Chain, HeaderVerdict};
+use crate::machine::event::PeerId;
+use crate::machine::peers::Peers;
+use crate::machine::turn::Turn;
+use crate::rules::chain::Worth;
+use crate::types::block::{Point, SignedHeader};
+use crate::types::clock::{Monotonic, Now};
+use crate::types::message::{ByeReason, HEADERS_MAX, Message, Tip};
+
+/// What one peer was asked.
+#[derive(Debug)]
+pub struct HeaderRequest {
+    pub peer: PeerId,
+    pub sent: Monotonic,
+    number: u32,
+    asked: Asked,
+    /// The tip that made us ask: what the peer promised.
+    promised: Tip,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Find(Vec<Point>),
+    Above(Point),
+    /// As many headers as sync holds at once are here: the next ones when their bodies are.
+    Later(Point),
+}
+
+/// What an answer shows about the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    Nothing,
+    Close(ByeReason),
+}
+
+impl Sync {
+    /// Asks the peer with the best unknown tip, when nobody is being asked.
+    pub(super) fn ask_headers(&mut self, turn: &mut Turn, view: &View, peers: &Peers) {
+        if let Some(request) = &self.headers {
+            if let Asked::Later(above) = request.asked {
+                self.go_on_later(turn, above, view);
+            }
+            return;
+        }
+        let mut best: Option<(Worth, PeerId, Tip)> = None;
+        for peer in peers.ready() {
+            let Some(tip) = peer.tip else { continue };
+            let looked = self.looked_at.get(&peer.id) == Some(&tip.point.hash);
+            if looked || self.passed_over.contains_key(&peer.id) {
+                continue;
+            }
+            if !self.is_of_interest(turn, peer.id, &tip, view) {
+                continue;
+            }
+            let worth = Worth::new(tip.weight, &tip.point);
+            if best.is_none_or(|(other, _, _)| worth > other) {
+                best = Some((worth, peer.id, tip));
+            }
+        }
+        if let Some((_, peer, promised)) = best {
+            let locator = view.chain.locator(&turn.db);
+            let number = self.request_number();
+            self.looked_at.insert(peer, promised.point.hash);
+            turn.out.send(peer, Message::Find { request: number, locator: locator.clone() });
+            let asked = Asked::Find(locator);
+            let sent = turn.now.mono;
+            self.headers = Some(HeaderRequest { peer, sent, number, asked, promised });
+        }
+    }
+
+    fn go_on_later(&mut self, turn: &mut Turn, above: Point, view: &View) {
+        if view.chain.unfull_count() > WINDOW_MAX / 2 {
+            return;
+        }
+        let number = self.request_number();
+        if let Some(request) = &mut self.headers {
+            request.number = number;
+            request.sent = turn.now.mono;
+            request.asked = Asked::Above(above);
+            turn.out.send(request.peer, Message::WantHeaders { request: number, above });
+        }
+    }
+
+    /// Where a peer's chain leaves ours.
+    pub fn intersect(&mut self, turn: &mut Turn, from: PeerId, number: u32, point: Point) -> Blame {
+        self.wake();
+        let Some(request) = self.request_of(from, number) else { return Blame::Nothing };
+        let Asked::Find(locator) = &request.asked else {
+            return Blame::Close(ByeReason::Protocol);
+        };
+        if !locator.contains(&point) {
+            self.headers = None;
+            return Blame::Close(ByeReason::Protocol);
+        }
+        let number = self.request_number();
+        if let Some(request) = &mut self.headers {
+            request.number = number;
+            request.sent = turn.now.mono;
+            request.asked = Asked::Above(point);
+        }
+        turn.out.send(from, Message::WantHeaders { request: number, above: point });
+        Blame::Nothing
+    }
+
+    /// Headers of a peer's chain, upwards from the point asked for.
+    pub fn headers(
+        &mut self,
+        turn: &mut Turn,
+        from: PeerId,
+        number: u32,
+        headers: &[SignedHeader],
+        latest: Option<Tip>,
+        chain: &mut Chain,
+    ) -> Blame {
+        self.wake();
+        let Some(request) = self.request_of(from, number) else { return Blame::Nothing };
+        let Asked::Above(mut above) = request.asked else {
+            return Blame::Close(ByeReason::Protocol);
+        };
+        let promised = request.promised;
+        for (index, header) in headers.iter().enumerate() {
+            let next = header.point();
+            let follows =
+                next.height == above.height.next() && header.header.previous == above.hash;
+            if !follows {
+                self.headers = None;
+                return Blame::Close(ByeReason::Invalid);
+            }
+            let named = index + 1 < headers.len();
+            match chain.add_header(turn.now, Rc::new(header.clone()), named, &turn.db) {
+                HeaderVerdict::Added | HeaderVerdict::Known => {}
+                HeaderVerdict::Refused(why) if why.is_provable() => {
+                    self.headers = None;
+                    return Blame::Close(ByeReason::Invalid);
+                }
+                HeaderVerdict::Refused(_)
+                | HeaderVerdict::Orphan
+                | HeaderVerdict::Future
+                | HeaderVerdict::Surplus
+                | HeaderVerdict::Invalid => {
+                    // Not what we can follow: whether that is its fault or ours does not show here.
+                    self.end_headers(from, turn.now.mono);
+                    return Blame::Nothing;
+                }
+            }
+            above = next;
+        }
+        let delivered = above == promised.point || above.height >= promised.point.height;
+        if headers.len() == HEADERS_MAX || (!headers.is_empty() && !delivered) {
+            self.go_on(turn, above, chain.unfull_count());
+            return Blame::Nothing;
+        }
+        self.headers = None;
+        let moved = latest.is_none_or(|tip| tip.point != promised.point);
+        if delivered || moved {
+            return Blame::Nothing;
+        }
+        Blame::Close(ByeReason::Promise)
+    }
+
+    /// What was asked for is not on the peer's chain any more: that breaks no promise.
+    pub fn headers_gone(&mut self, now: Now, from: PeerId, number: u32) {
+        if self.request_of(from, number).is_some() {
+            self.end_headers(from, now.mono);
+            self.wake();
+        }
+    }
+
+    fn go_on(&mut self, turn: &mut Turn, above: Point, unfull: usize) {
+        let number = self.request_number();
+        let Some(request) = &mut self.headers else { return };
+        request.number = number;
+        request.sent = turn.now.mono;
+        if unfull >= WINDOW_MAX {
+            request.asked = Asked::Later(above);
+            return;
+        }
+        request.asked = Asked::Above(above);
+        turn.out.send(request.peer, Message::WantHeaders { request: number, above });
+    }
+
+    /// Gives up for now: the same tip may be asked about again later.
+    fn end_headers(&mut self, peer: PeerId, now: Monotonic) {
+        self.headers = None;
+        self.looked_at.remove(&peer);
+        self.passed_over.insert(peer, now.plus(PASS_OVER_MS));
+    }
+
+    fn request_of(&self, from: PeerId, number: u32) -> Option<&HeaderRequest> {
+        // An answer that comes after we gave up is nobody's fault.
+        self.headers.as_ref().filter(|request| request.peer == from && request.number == number)
+    }
+
+    /// Whether the running request waits for bodies rather than for its peer.
+    pub(super) fn headers_wait_for_bodies(&self) -> bool {
+        self.headers.as_ref().is_some_and(|request| matches!(request.asked, Asked::Later(_)))
+    }
+}
