@@ -1,16 +1,41 @@
 //! The node: routes each event to the machines and joins what they say. No rule lives here.
 
+mod blocks;
+mod messages;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 
-use crate::machine::event::{Effect, Event, Outbox};
+use crate::machine::chain::Chain;
+use crate::machine::duty::{self, DutyKeeper};
+use crate::machine::event::{Answer, Effect, Event, Outbox, PeerId, Request};
+use crate::machine::mempool::Mempool;
+use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
-use crate::machine::status::{PeerStatus, PoolEntry, Status};
-use crate::types::clock::{Monotonic, Now, Timestamp};
-use crate::types::hash::Hash;
-use crate::types::key::{SecretKey, Verifier};
-use crate::types::network::Network;
+use crate::machine::relay::Relay;
+use crate::machine::serve;
+use crate::machine::sync::{self, Blame, Sync};
+use crate::machine::timekeeper::Timekeeper;
+use crate::machine::turn::Turn;
+use crate::rules::plan::{Plans, dial_list};
+use crate::rules::sealed::Anchor;
+use crate::types::address::Address;
+use crate::types::clock::{Monotonic, Now, Round, Timestamp};
+use crate::types::hash::{Hash, TxId};
+use crate::types::key::{PublicKey, SecretKey, Verifier};
+use crate::types::message::{ByeReason, Message};
+use crate::types::network::{Endpoint, Network};
+use crate::types::rng::Rng;
 use crate::types::sign::SignState;
+
+use blocks::Early;
+
+/// Both clocks are compared at least this often, so that a step is seen (§3).
+const WAKE_MS: u64 = 1_000;
 
 /// What a node is made of.
 pub struct Setup {
@@ -45,40 +70,268 @@ impl std::error::Error for OpenError {}
 
 /// The deterministic core of a masternode.
 pub struct Node {
-    #[allow(dead_code)]
-    setup: Setup,
+    network: Rc<Network>,
+    key: SecretKey,
+    own: Address,
+    built: Timestamp,
+    anchor: Rc<Anchor>,
+    plans: Rc<Plans>,
+    verifier: Verifier,
+    signed: SignState,
+    timekeeper: Timekeeper,
+    chain: Chain,
+    mempool: Mempool,
+    peers: Peers,
+    relay: Relay,
+    sync: Sync,
+    duty: DutyKeeper,
+    round: Option<Round>,
+    /// Blocks whose slot has not begun by our clock.
+    early: VecDeque<Early>,
+    /// Messages that clients submitted, with the round they are for: on disk until it is over.
+    submitted: BTreeMap<TxId, Round>,
+    announced: crate::types::block::Point,
+    announced_at: Monotonic,
+    started: Monotonic,
+    refused_blocks: BTreeMap<&'static str, u64>,
+    next_wake: Monotonic,
+    /// Nothing but the clocks needs a look before this.
+    quiet_until: Monotonic,
 }
 
 impl Node {
     /// A node on its database, as it was left.
-    pub fn open(setup: Setup, _now: Now, _db: &dyn Reader) -> Result<Node, OpenError> {
-        Ok(Node { setup })
+    pub fn open(setup: Setup, now: Now, db: &dyn Reader) -> Result<Node, OpenError> {
+        let Setup { network, key, seed, built, signed, verifier } = setup;
+        let anchor = Rc::new(Anchor::genesis(&network));
+        let plans = Rc::new(Plans::new(network.clone(), anchor.clone()));
+        let (chain, messages) = Chain::open(network.clone(), plans.clone(), verifier.clone(), db)
+            .map_err(OpenError::Damaged)?;
+        let mut mempool = Mempool::default();
+        for message in &messages {
+            mempool.joined(message);
+        }
+        let own = network.address_of(&key.public());
+        let mut rng = Rng::new(&seed);
+        let peers = Peers::new(network.clone(), key.clone(), verifier.clone(), rng.fork("peers"));
+        let mut node = Node {
+            duty: DutyKeeper::open(own, &network, now, db),
+            relay: Relay::new(network.clock.slot_ms),
+            announced: chain.best().point,
+            announced_at: now.mono,
+            timekeeper: Timekeeper::default(),
+            sync: Sync::default(),
+            round: None,
+            early: VecDeque::new(),
+            submitted: BTreeMap::new(),
+            started: now.mono,
+            refused_blocks: BTreeMap::new(),
+            next_wake: now.mono,
+            quiet_until: now.mono,
+            network,
+            key,
+            own,
+            built,
+            anchor,
+            plans,
+            verifier,
+            signed,
+            chain,
+            mempool,
+            peers,
+        };
+        node.load_submitted(now, db);
+        Ok(node)
     }
 
     /// Takes one event in; the effects are to happen in order.
-    pub fn handle(&mut self, _now: Now, _event: Event, db: &dyn Reader) -> Vec<Effect> {
-        let mut out = Outbox::default();
-        let draft = Draft::new(db);
-        out.take(draft.into_batch())
+    pub fn handle(&mut self, now: Now, event: Event, db: &dyn Reader) -> Vec<Effect> {
+        let mut turn = Turn { now, db: Draft::new(db), out: Outbox::default() };
+        let notes = self.timekeeper.observe(now, &self.network, self.built, &self.signed);
+        let steady = notes.is_empty();
+        for note in notes {
+            turn.out.note(note);
+        }
+        if steady && matches!(event, Event::Wake) && now.mono < self.quiet_until {
+            self.next_wake = self.quiet_until.min(now.mono.plus(WAKE_MS));
+            return Vec::new();
+        }
+        self.begin_round(&mut turn);
+        match event {
+            Event::Wake => {}
+            Event::Connected { peer, endpoint, dialled, channel } => {
+                self.peers.connected(&mut turn, peer, endpoint, dialled, channel);
+            }
+            Event::DialFailed { endpoint } => self.peers.dial_failed(now, endpoint),
+            Event::Received { peer, message, bytes } => {
+                if self.peers.spend(&mut turn, peer, &message, bytes) {
+                    self.received(&mut turn, peer, &message);
+                }
+            }
+            Event::Disconnected { peer, fault } => {
+                self.peers.disconnected(&mut turn, peer, fault);
+            }
+            Event::Request { id, request } => match request {
+                Request::Submit(tx) => {
+                    let verdict = self.submit(&mut turn, *tx);
+                    turn.out.reply(id, Answer::Submitted(verdict));
+                }
+            },
+        }
+        self.settle(&mut turn);
+        turn.out.take(turn.db.into_batch())
     }
 
     /// The shell sends `Wake` then, and may send it earlier.
     pub fn next_wake(&self) -> Monotonic {
-        Monotonic(0)
+        self.next_wake
     }
 
-    /// How the node is.
-    pub fn status(&self, _now: Now) -> Status {
-        unimplemented!("the node is not joined yet")
+    /// Routes what a peer said.
+    fn received(&mut self, turn: &mut Turn, from: PeerId, message: &Message) {
+        match message {
+            Message::Hello(hello) => {
+                if self.peers.hello(turn, from, hello, &self.anchor.state) {
+                    self.greet(turn, from);
+                }
+            }
+            Message::Ping { nonce } => self.peers.ping(turn, from, *nonce),
+            Message::Pong { nonce, clock } => self.peers.pong(turn.now, from, *nonce, clock.0),
+            Message::Tip(tip) => {
+                if let Some(peer) = self.peers.get_mut(from) {
+                    peer.tip = Some(*tip);
+                }
+                self.sync.wake();
+            }
+            Message::Have(ids) => self.announced(turn, from, ids),
+            Message::Want(ids) => self.relay.answer(turn, from, ids, &self.mempool),
+            Message::Messages(list) => self.delivered(turn, from, list),
+            Message::NewBlock { header, ids } => self.new_block(turn, from, header, ids),
+            Message::WantBodies { request, points } => {
+                serve::bodies(turn, from, *request, points);
+            }
+            Message::Bodies { request, bodies } => {
+                let taken = self.sync.bodies(turn, from, *request, bodies, &mut self.chain);
+                if taken.is_err() {
+                    self.peers.blame(turn, from, ByeReason::Invalid);
+                }
+            }
+            Message::Find { request, locator } => {
+                serve::find(turn, from, *request, locator, &self.chain);
+            }
+            Message::Intersect { request, point } => {
+                let blame = self.sync.intersect(turn, from, *request, *point);
+                self.judge(turn, from, blame);
+            }
+            Message::WantHeaders { request, above } => {
+                serve::headers(turn, from, *request, above, &self.chain);
+            }
+            Message::Headers { request, headers } => {
+                let latest = self.peers.get(from).and_then(|peer| peer.tip);
+                let chain = &mut self.chain;
+                let blame = self.sync.headers(turn, from, *request, headers, latest, chain);
+                self.judge(turn, from, blame);
+            }
+            Message::Gone { request } => {
+                self.sync.headers_gone(turn.now, from, *request);
+                self.sync.bodies_gone(from, *request);
+            }
+            // It closes; the shell says so when it has.
+            Message::Bye(_) => {}
+        }
     }
 
-    /// Connections, in the order of their numbers.
-    pub fn peers(&self, _now: Now) -> Vec<PeerStatus> {
-        Vec::new()
+    fn judge(&mut self, turn: &mut Turn, peer: PeerId, blame: Blame) {
+        match blame {
+            Blame::Nothing => {}
+            Blame::Close(reason) => self.peers.blame(turn, peer, reason),
+        }
     }
 
-    /// Messages waiting for a block, at most `limit`.
-    pub fn mempool(&self, _limit: usize) -> Vec<PoolEntry> {
-        Vec::new()
+    /// After each event: the chain first, then what depends on it, then what is due by time.
+    fn settle(&mut self, turn: &mut Turn) {
+        self.settle_chain(turn);
+        self.heartbeat(turn);
+        self.forge(turn);
+        self.announce_tip(turn);
+        self.relay.tick(turn, &self.mempool, &mut self.peers);
+        let view = sync::View { chain: &self.chain, relay: &self.relay };
+        self.sync.tick(turn, &view, &self.peers);
+        self.peers.tick(turn);
+        for peer in self.peers.take_gone() {
+            self.relay.disconnected(turn.now.mono, peer);
+            self.sync.disconnected(peer);
+        }
+        self.plan_wake(turn.now);
+    }
+
+    fn plan_wake(&mut self, now: Now) {
+        let mut due = self.peers.due().min(self.sync.due());
+        due = self.relay.due().map_or(due, |at| due.min(at));
+        due = due.min(now.mono.plus(self.duty.due_in_ms(now.wall)));
+        due = due.min(self.early_due(now));
+        if self.chain.has_work() {
+            due = now.mono;
+        }
+        self.quiet_until = due;
+        self.next_wake = due.min(now.mono.plus(WAKE_MS));
+    }
+
+    /// A round began: expire messages, dial the plan's list.
+    fn begin_round(&mut self, turn: &mut Turn) {
+        let clock = self.network.clock;
+        // Before the origin the plan of the first round says whom to dial.
+        let now = clock.at(turn.now.wall).map_or(self.network.first_round, |(round, _)| round);
+        let round = now.max(self.network.first_round);
+        if self.round == Some(round) {
+            return;
+        }
+        self.round = Some(round);
+        self.mempool.expire(round);
+        self.relay.retain(&self.mempool);
+        self.expire_submitted(turn, round);
+        let state = &self.anchor.state;
+        let plan = self.plans.at(round);
+        let list = dial_list(&self.network, state, &plan, &self.own);
+        let targets: Vec<(PublicKey, Endpoint)> = list
+            .iter()
+            .filter_map(|address| {
+                let active = state.active.iter().find(|hn| hn.address == *address)?;
+                Some((active.public_key, state.registered(address)?.endpoint()))
+            })
+            .collect();
+        // What the round before dialled stays for a slot, so that nobody is alone in between.
+        let rotate_at = turn.now.mono.plus(clock.slot_ms);
+        self.peers.set_targets(targets, rotate_at);
+    }
+
+    fn heartbeat(&mut self, turn: &mut Turn) {
+        let Some((round, _)) = self.network.clock.at(turn.now.wall) else { return };
+        let registered = self.is_masternode() && round >= self.network.first_round;
+        if !registered || self.timekeeper.distrust().is_some() {
+            return;
+        }
+        if self.duty.heartbeat(turn.now, round, &self.network) {
+            self.send_heartbeat(turn, round);
+        }
+    }
+
+    fn forge(&mut self, turn: &mut Turn) {
+        let view = duty::View {
+            network: &self.network,
+            plans: &self.plans,
+            chain: &self.chain,
+            peers: &self.peers,
+            mempool: &self.mempool,
+            key: &self.key,
+            distrust: self.timekeeper.distrust(),
+        };
+        if let Some(forged) = self.duty.tick(turn, &view, &self.signed) {
+            self.own_block(turn, forged);
+        }
+    }
+
+    fn is_masternode(&self) -> bool {
+        self.anchor.state.registered(&self.own).is_some()
     }
 }

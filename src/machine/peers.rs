@@ -49,6 +49,8 @@ pub struct Peers {
     keys: BTreeMap<PublicKey, PeerId>,
     aside: BTreeMap<PublicKey, Monotonic>,
     dialler: Dialler,
+    /// Connections that ended during the event.
+    gone: Vec<PeerId>,
     /// Nothing is due before this.
     due: Monotonic,
 }
@@ -66,6 +68,7 @@ impl Peers {
             keys: BTreeMap::new(),
             aside: BTreeMap::new(),
             dialler: Dialler::default(),
+            gone: Vec::new(),
             due: Monotonic(0),
         }
     }
@@ -288,6 +291,11 @@ impl Peers {
         self.due = due.min(next);
     }
 
+    /// Connections that ended since this was last asked, whoever ended them.
+    pub fn take_gone(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.gone)
+    }
+
     /// When `tick` has something to do next.
     pub fn due(&self) -> Monotonic {
         self.due
@@ -352,6 +360,7 @@ impl Peers {
 
     fn forget(&mut self, id: PeerId) -> Option<Peer> {
         let peer = self.peers.remove(&id)?;
+        self.gone.push(id);
         if let Some(key) = peer.key.filter(|key| self.keys.get(key) == Some(&id)) {
             self.keys.remove(&key);
         }

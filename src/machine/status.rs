@@ -16,6 +16,8 @@ pub struct Status {
     pub network: String,
     pub address: String,
     pub public_key: PublicKey,
+    /// Registered: forges and announces. An observer only follows.
+    pub masternode: bool,
     pub time: Timestamp,
     pub uptime_ms: u64,
     /// Null before the network's origin.
@@ -42,8 +44,9 @@ pub struct Status {
 pub struct TipStatus {
     #[serde(flatten)]
     pub point: Point,
-    pub round: Round,
-    pub slot: Slot,
+    /// Null for genesis.
+    pub round: Option<Round>,
+    pub slot: Option<Slot>,
     pub weight: u64,
     pub seal: u64,
 }

@@ -23,6 +23,7 @@ use crate::types::hash::BlockHash;
 use crate::types::message::Tip;
 
 use bodies::BodyRequest;
+pub use headers::Blame;
 use headers::HeaderRequest;
 
 /// An answer comes within this time: a range of the largest blocks over a slow line.
@@ -114,7 +115,7 @@ impl Sync {
     }
 
     /// Asks for what is due.
-    pub fn tick(&mut self, turn: &mut Turn, view: &View, peers: &mut Peers) {
+    pub fn tick(&mut self, turn: &mut Turn, view: &View, peers: &Peers) {
         let now = turn.now.mono;
         if now < self.due {
             return;

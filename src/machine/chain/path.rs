@@ -42,6 +42,9 @@ impl std::ops::Deref for Known {
     }
 }
 
+/// A block as it is in the database.
+type Stored = (Point, StoredHeader, Vec<Tx>);
+
 fn stored_best(point: Point, stored: &StoredHeader) -> Best {
     let header = &stored.header.header;
     Best { point, at: Some((header.round, header.slot)), weight: stored.weight, seal: header.seal }
@@ -257,7 +260,7 @@ impl Chain {
         tip: Point,
         since: Round,
         db: &dyn Reader,
-    ) -> Result<Vec<(Point, StoredHeader, Vec<Tx>)>, &'static str> {
+    ) -> Result<Vec<Stored>, &'static str> {
         let mut recent = Vec::new();
         let mut point = tip;
         while point != self.tree.genesis().point {

@@ -4,11 +4,10 @@ use super::{PATIENCE_MS, Sync, View};
 use crate::machine::chain::Chain;
 use crate::machine::event::PeerId;
 use crate::machine::peers::Peers;
-use crate::machine::records::Draft;
 use crate::machine::turn::Turn;
 use crate::rules::refusal::Refusal;
 use crate::types::block::Point;
-use crate::types::clock::{Monotonic, Now};
+use crate::types::clock::Monotonic;
 use crate::types::message::Message;
 use crate::types::tx::Tx;
 
@@ -60,12 +59,11 @@ impl Sync {
     /// Bodies from a peer, in the order asked for. An error is the peer's fault.
     pub fn bodies(
         &mut self,
-        now: Now,
+        turn: &mut Turn,
         from: PeerId,
         number: u32,
         bodies: &[Vec<Tx>],
         chain: &mut Chain,
-        db: &mut Draft,
     ) -> Result<(), Refusal> {
         self.wake();
         let known = self.bodies.get(&from).is_some_and(|request| request.number == number);
@@ -73,13 +71,13 @@ impl Sync {
             return Ok(());
         };
         for (point, messages) in request.points.iter().zip(bodies) {
-            if let Err(why) = chain.add_body(&point.hash, messages, db) {
+            if let Err(why) = chain.add_body(&point.hash, messages, &mut turn.db) {
                 self.requeue(request);
                 return Err(why);
             }
         }
         if bodies.is_empty() {
-            self.pass_over(from, now.mono);
+            self.pass_over(from, turn.now.mono);
         }
         // Those that did not fit into the answer.
         request.points.drain(..bodies.len().min(request.points.len()));

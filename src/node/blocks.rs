@@ -1,0 +1,262 @@
+//! Blocks on their way through the node: announced, early, our own, joining and leaving the best chain.
+
+use std::rc::Rc;
+
+use super::Node;
+use crate::machine::chain::{Change, HeaderVerdict};
+use crate::machine::duty::Forged;
+use crate::machine::event::PeerId;
+use crate::machine::note::Note;
+use crate::machine::turn::Turn;
+use crate::rules::refusal::Refusal;
+use crate::rules::validity::FUTURE_MS;
+use crate::types::block::{Point, SignedHeader, messages_root};
+use crate::types::clock::{Monotonic, Now};
+use crate::types::hash::TxId;
+use crate::types::message::{ByeReason, Message, Tip};
+use crate::types::sign::SignRecord;
+use crate::types::tx::Tx;
+
+/// Blocks whose slot has not begun by our clock: a slot of each neighbour is plenty.
+const EARLY_MAX: usize = 16;
+/// While old blocks are fetched, others hear of our tip this often.
+const TIP_EVERY_MS: u64 = 10_000;
+
+/// A block announced before its slot.
+pub struct Early {
+    from: PeerId,
+    header: SignedHeader,
+    ids: Vec<TxId>,
+}
+
+impl Node {
+    /// A peer announces a block.
+    pub(super) fn new_block(
+        &mut self,
+        turn: &mut Turn,
+        from: PeerId,
+        header: &SignedHeader,
+        ids: &[TxId],
+    ) {
+        let Some(peer) = self.peers.get_mut(from).filter(|peer| peer.masternode) else { return };
+        if messages_root(ids) != header.header.messages_root {
+            self.peers.blame(turn, from, ByeReason::Invalid);
+            return;
+        }
+        let point = header.point();
+        peer.holds_block(point.hash);
+        let shared = Rc::new(header.clone());
+        let verdict = self.chain.add_header(turn.now, shared, false, &turn.db);
+        self.note_tip(from, header, point);
+        match verdict {
+            HeaderVerdict::Added => {
+                self.note_double(turn, header);
+                self.complete(turn, from, point, ids.to_vec());
+            }
+            HeaderVerdict::Known => {
+                let lacks = self.chain.entry(&point.hash).is_some_and(|entry| !entry.stored);
+                if lacks && !self.relay.is_pending(&point.hash) {
+                    self.complete(turn, from, point, ids.to_vec());
+                }
+            }
+            HeaderVerdict::Future if self.early.len() < EARLY_MAX => {
+                self.early.push_back(Early { from, header: header.clone(), ids: ids.to_vec() });
+            }
+            HeaderVerdict::Refused(why) => self.refuse(turn, Some(from), point, why),
+            HeaderVerdict::Orphan
+            | HeaderVerdict::Future
+            | HeaderVerdict::Surplus
+            | HeaderVerdict::Invalid => {}
+        }
+        self.sync.wake();
+    }
+
+    /// Our own block goes the way of all blocks; our rules have the last word on it.
+    pub(super) fn own_block(&mut self, turn: &mut Turn, forged: Forged) {
+        for (id, _) in &forged.left_out {
+            self.mempool.remove(id);
+        }
+        let block = forged.block;
+        let header = &block.header.header;
+        let point = block.header.point();
+        self.signed.block =
+            Some(SignRecord { round: header.round, slot: header.slot, hash: point.hash });
+        let shared = Rc::new(block.header.clone());
+        let added = self.chain.add_header(turn.now, shared, false, &turn.db);
+        let mut accepted = false;
+        if added == HeaderVerdict::Added {
+            let stored = self.chain.add_body(&point.hash, &block.messages, &mut turn.db);
+            self.settle_chain(turn);
+            accepted = stored.is_ok() && self.chain.knows(&point, &turn.db);
+        }
+        if !accepted {
+            // Whatever our rules dislike about it is among its messages.
+            for message in &block.messages {
+                self.mempool.remove(&message.id());
+            }
+        }
+        self.duty.settled(turn, &block, accepted);
+    }
+
+    /// Completes announced blocks, goes towards the best chain, and tells the mempool.
+    pub(super) fn settle_chain(&mut self, turn: &mut Turn) {
+        self.retry_early(turn);
+        if self.relay.has_pending() {
+            for (point, messages) in self.relay.completed(&self.mempool) {
+                self.store(turn, None, point, &messages);
+            }
+        }
+        if !self.chain.has_work() {
+            return;
+        }
+        let change = self.chain.advance(&mut turn.db);
+        self.moved(turn, &change);
+        self.sync.wake();
+    }
+
+    /// Tells peers of a new tip: the block itself when it is one step ahead, otherwise only where our chain ends.
+    pub(super) fn announce_tip(&mut self, turn: &mut Turn) {
+        let best = *self.chain.best();
+        if best.point == self.announced || self.chain.has_work() {
+            return;
+        }
+        let Some((round, _)) = best.at else { return };
+        let recent = self.round.is_some_and(|now| round.next() >= now);
+        if !recent && turn.now.mono.since(self.announced_at) < TIP_EVERY_MS {
+            return;
+        }
+        let entry = self.chain.entry(&best.point.hash).map(|entry| entry.header.clone());
+        if let Some(header) = entry {
+            let step = header.header.previous == self.announced.hash;
+            if step && self.is_masternode() {
+                let ids = self.ids_of(turn, &best.point);
+                self.relay.announce_block(turn, &header, ids, &mut self.peers);
+            }
+        }
+        self.announced = best.point;
+        self.announced_at = turn.now.mono;
+        // Also to those who hold the block: that we share their tip lets them forge.
+        let tip = self.own_tip(turn.now);
+        let to = self.peers.ready().map(|peer| peer.id).collect();
+        turn.out.broadcast(to, Message::Tip(tip));
+    }
+
+    /// Where our chain ends.
+    pub(super) fn own_tip(&self, now: Now) -> Tip {
+        let best = self.chain.best();
+        let (round, slot) = best.at.unwrap_or_default();
+        let forger = self.network.clock.at(now.wall).and_then(|(round, slot)| {
+            let plan = self.plans.at(round);
+            let juror = plan.juror(slot)?;
+            let active = self.anchor.state.active.iter().find(|hn| hn.address == *juror)?;
+            Some(active.public_key)
+        });
+        let (point, weight, seal) = (best.point, best.weight, best.seal.index);
+        Tip { point, round, slot, weight, seal, forger }
+    }
+
+    /// When the next early block's time comes.
+    pub(super) fn early_due(&self, now: Now) -> Monotonic {
+        let wait = |early: &Early| {
+            let header = &early.header.header;
+            let start = self.network.clock.start_of(header.round, header.slot);
+            start.since(now.wall.plus(FUTURE_MS))
+        };
+        let next = self.early.iter().map(wait).min();
+        next.map_or(Monotonic(u64::MAX), |ms| now.mono.plus(ms.max(1)))
+    }
+
+    fn retry_early(&mut self, turn: &mut Turn) {
+        for _ in 0..self.early.len() {
+            let Some(early) = self.early.pop_front() else { break };
+            // Those that are still early go back to the end of the queue.
+            self.new_block(turn, early.from, &early.header, &early.ids);
+        }
+    }
+
+    fn complete(&mut self, turn: &mut Turn, from: PeerId, point: Point, ids: Vec<TxId>) {
+        let found =
+            self.relay.block_announced(turn, from, point, ids, &self.mempool, &mut self.peers);
+        if let Some(messages) = found {
+            self.store(turn, Some(from), point, &messages);
+        }
+    }
+
+    fn store(&mut self, turn: &mut Turn, from: Option<PeerId>, point: Point, messages: &[Tx]) {
+        match self.chain.add_body(&point.hash, messages, &mut turn.db) {
+            Ok(()) => {
+                if let Some(entry) = self.chain.entry(&point.hash) {
+                    let header = &entry.header.header;
+                    turn.out.note(Note::BlockStored {
+                        point,
+                        round: header.round,
+                        slot: header.slot,
+                        forger: header.forger,
+                        messages: u32::try_from(messages.len()).unwrap_or(u32::MAX),
+                    });
+                }
+            }
+            Err(why) => self.refuse(turn, from, point, why),
+        }
+    }
+
+    fn moved(&mut self, turn: &mut Turn, change: &Change) {
+        for block in &change.undone {
+            for message in &block.messages {
+                self.mempool.left(message);
+            }
+        }
+        for block in &change.applied {
+            for message in &block.messages {
+                self.mempool.joined(message);
+            }
+        }
+        for (point, why) in &change.refused {
+            self.refuse(turn, None, *point, *why);
+        }
+        let best = self.chain.best();
+        if let Some((round, slot)) = best.at.filter(|_| !change.applied.is_empty()) {
+            let undone = u32::try_from(change.undone.len()).unwrap_or(u32::MAX);
+            turn.out.note(Note::TipChanged { tip: best.point, round, slot, undone });
+        }
+    }
+
+    fn refuse(&mut self, turn: &mut Turn, from: Option<PeerId>, point: Point, why: Refusal) {
+        *self.refused_blocks.entry(why.code()).or_default() += 1;
+        turn.out.note(Note::BlockRefused { point, why });
+        if let Some(peer) = from.filter(|_| why.is_provable()) {
+            self.peers.blame(turn, peer, ByeReason::Invalid);
+        }
+    }
+
+    /// What a block tells of the peer's own tip.
+    fn note_tip(&mut self, from: PeerId, header: &SignedHeader, point: Point) {
+        let fields = &header.header;
+        let known = self.chain.entry(&point.hash).map(|entry| entry.weight);
+        let better = self.chain.best().weight + 1;
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        // Of an unknown chain we only know that the peer prefers it to what it showed before.
+        let claimed = peer.tip.map_or(0, |tip| tip.weight).max(better);
+        peer.tip = Some(Tip {
+            point,
+            round: fields.round,
+            slot: fields.slot,
+            weight: known.unwrap_or(claimed),
+            seal: fields.seal.index,
+            forger: peer.tip.and_then(|tip| tip.forger),
+        });
+    }
+
+    fn note_double(&self, turn: &mut Turn, header: &SignedHeader) {
+        let fields = &header.header;
+        if self.chain.is_double(&fields.forger, fields.round, fields.slot) {
+            let (forger, round, slot) = (fields.forger, fields.round, fields.slot);
+            turn.out.note(Note::Equivocation { forger, round, slot });
+        }
+    }
+
+    fn ids_of(&self, turn: &Turn, point: &Point) -> Vec<TxId> {
+        let body = crate::machine::records::body(&turn.db, point).unwrap_or_default();
+        body.iter().map(Tx::id).collect()
+    }
+}

@@ -1,0 +1,77 @@
+//! What the node tells of itself.
+
+use super::Node;
+use crate::machine::status::{ClockStatus, PeerCounts, PeerStatus, PoolEntry, Status, TipStatus};
+use crate::types::clock::Now;
+
+impl Node {
+    /// How the node is.
+    pub fn status(&self, now: Now) -> Status {
+        let at = self.network.clock.at(now.wall);
+        let behind =
+            self.chain.is_behind(now.mono, self.network.clock.slot_ms) || self.sync.is_running();
+        let distrust = self.timekeeper.distrust();
+        Status {
+            network: self.network.name.clone(),
+            address: self.own.to_string(),
+            public_key: self.key.public(),
+            masternode: self.is_masternode(),
+            time: now.wall,
+            uptime_ms: now.mono.since(self.started),
+            round: at.map(|(round, _)| round),
+            slot: at.map(|(_, slot)| slot),
+            seal_slot: at.is_some_and(|(_, slot)| !self.network.clock.is_forging(slot)),
+            tip: self.tip_status(),
+            sync: self.sync.status(&self.chain, behind),
+            peers: self.peer_counts(),
+            mempool: self.mempool.status(),
+            duties: self.duty.status(now.wall, &self.network, &self.plans),
+            clock: ClockStatus {
+                trusted: distrust.is_none(),
+                distrust,
+                synchronised: now.synchronised,
+                peers_offset_ms: self.peers.clock_offset_ms(),
+            },
+            refused_signature: self.duty.refused_signature(),
+            chain_tips: u32::try_from(self.chain.tip_count()).unwrap_or(u32::MAX),
+            refused_blocks: self
+                .refused_blocks
+                .iter()
+                .map(|(code, count)| ((*code).to_owned(), *count))
+                .collect(),
+        }
+    }
+
+    /// Connections, in the order of their numbers.
+    pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
+        self.peers.all().map(|peer| peer.status(now.mono)).collect()
+    }
+
+    /// Messages waiting for a block, at most `limit`.
+    pub fn mempool(&self, limit: usize) -> Vec<PoolEntry> {
+        self.mempool.list(&self.network, limit)
+    }
+
+    fn tip_status(&self) -> TipStatus {
+        let best = self.chain.best();
+        TipStatus {
+            point: best.point,
+            round: best.at.map(|(round, _)| round),
+            slot: best.at.map(|(_, slot)| slot),
+            weight: best.weight,
+            seal: best.seal.index,
+        }
+    }
+
+    fn peer_counts(&self) -> PeerCounts {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let (dial_list, sharing_tip) = self.peers.dial_list_sharing(&self.chain.best().point);
+        PeerCounts {
+            dialled: count(self.peers.ready().filter(|peer| peer.dialled).count()),
+            accepted: count(self.peers.ready().filter(|peer| !peer.dialled).count()),
+            dial_list,
+            sharing_tip,
+            set_aside: count(self.peers.aside_count()),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Two nodes and a map for a disk: the whole core in a few hundred events. Faults are the simulator's business.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::{Node, Setup};
+use crate::machine::event::{Effect, Event, PeerId};
+use crate::machine::records::{Batch, Reader, Table};
+use crate::types::clock::{Height, Monotonic, Now, Timestamp};
+use crate::types::hash::{Hash, hash};
+use crate::types::key::{SecretKey, Verifier};
+use crate::types::network::{Endpoint, Network};
+use crate::types::sign::SignState;
+
+#[derive(Default)]
+struct Disk {
+    entries: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    signed: SignState,
+}
+
+impl Reader for Disk {
+    fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
+        self.entries.get(&(table, key.to_vec())).cloned()
+    }
+
+    fn next(&self, table: Table, from: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let mut range = self.entries.range((table, from.to_vec())..);
+        let ((of, key), value) = range.next()?;
+        (*of == table).then(|| (key.clone(), value.clone()))
+    }
+
+    fn last(&self, table: Table) -> Option<(Vec<u8>, Vec<u8>)> {
+        let mut of_table = self.entries.iter().filter(|((of, _), _)| *of == table);
+        let ((_, key), value) = of_table.next_back()?;
+        Some((key.clone(), value.clone()))
+    }
+}
+
+impl Disk {
+    fn persist(&mut self, batch: Batch) {
+        for (key, value) in batch.0 {
+            match value {
+                Some(value) => self.entries.insert(key, value),
+                None => self.entries.remove(&key),
+            };
+        }
+    }
+}
+
+const SLOT_MS: u64 = 2_000;
+
+fn network(nodes: u8) -> Rc<Network> {
+    let mut text = include_str!("../../config/main.toml")
+        .replace("source = \"ledger\"", "source = \"list\"")
+        .replace("slot_seconds = 180", "slot_seconds = 2")
+        .replace("slots = 19", "slots = 5")
+        .replace("\"synchronised\"", "\"local\"")
+        .replace("forge_peers_min = 4", "forge_peers_min = 0")
+        .replace("messages_min = 1", "messages_min = 0")
+        .replace("senders_min = 1", "senders_min = 0");
+    for number in 0..nodes {
+        let key = SecretKey::from_seed([number + 1; 32]).public();
+        text += &format!(
+            "\n[[founders]]\npublic_key = \"{key}\"\nweight = 1\nip = \"10.0.0.{number}\"\nport = 1\n"
+        );
+    }
+    Rc::new(Network::parse(&text).expect("the network is valid"))
+}
+
+struct World {
+    network: Rc<Network>,
+    nodes: Vec<Node>,
+    disks: Vec<Disk>,
+    verifier: Verifier,
+    now_ms: u64,
+}
+
+impl World {
+    fn new(count: u8) -> World {
+        let network = network(count);
+        let mut world = World {
+            nodes: Vec::new(),
+            disks: (0..count).map(|_| Disk::default()).collect(),
+            verifier: Verifier::default(),
+            now_ms: network.clock.origin.0,
+            network,
+        };
+        for index in 0..usize::from(count) {
+            let node = world.open(index);
+            world.nodes.push(node);
+        }
+        world
+    }
+
+    fn now(&self) -> Now {
+        let mono = Monotonic(self.now_ms - self.network.clock.origin.0 + 1_000);
+        Now { wall: Timestamp(self.now_ms), mono, synchronised: true }
+    }
+
+    fn open(&self, index: usize) -> Node {
+        let setup = Setup {
+            network: self.network.clone(),
+            key: SecretKey::from_seed([u8::try_from(index).expect("few nodes") + 1; 32]),
+            seed: hash("test", &[&[u8::try_from(index).expect("few nodes")]]),
+            built: Timestamp(0),
+            signed: self.disks[index].signed,
+            verifier: self.verifier.clone(),
+        };
+        Node::open(setup, self.now(), &self.disks[index]).expect("the disk is whole")
+    }
+
+    /// Runs an event and all that follows from it; messages and dials arrive at once.
+    fn deliver(&mut self, index: usize, event: Event) {
+        let mut events = std::collections::VecDeque::from([(index, event)]);
+        while let Some((index, event)) = events.pop_front() {
+            let now = self.now();
+            for effect in self.nodes[index].handle(now, event, &self.disks[index]) {
+                match effect {
+                    Effect::Guard(record) => {
+                        let admitted = self.disks[index].signed.admit(record);
+                        self.disks[index].signed = admitted.expect("nothing is signed twice");
+                    }
+                    Effect::Persist(batch) => self.disks[index].persist(batch),
+                    Effect::Send { message, .. } => {
+                        let bytes = u32::try_from(message.to_frame().len()).expect("short");
+                        let event = Event::Received { peer: PeerId(1), message, bytes };
+                        events.push_back((1 - index, event));
+                    }
+                    // One connection is enough, and this world has but one.
+                    Effect::Dial { .. } if index == 1 => {}
+                    Effect::Dial { endpoint } => {
+                        for (side, dialled) in [(index, true), (1 - index, false)] {
+                            let event = Event::Connected {
+                                peer: PeerId(1),
+                                endpoint: if dialled {
+                                    endpoint
+                                } else {
+                                    Endpoint { port: 9, ..endpoint }
+                                },
+                                dialled,
+                                channel: Hash([7; 32]),
+                            };
+                            events.push_back((side, event));
+                        }
+                    }
+                    Effect::Close { .. } => panic!("nobody has a reason to close: {effect:?}"),
+                    Effect::Reply { .. } | Effect::Note(_) => {}
+                }
+            }
+        }
+    }
+
+    fn run_until(&mut self, ms: u64) {
+        while self.now_ms < self.network.clock.origin.0 + ms {
+            self.now_ms += 100;
+            for index in 0..self.nodes.len() {
+                self.deliver(index, Event::Wake);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_node_fills_every_forging_slot_and_goes_on_after_a_restart() {
+    let mut world = World::new(1);
+    world.run_until(2 * 6 * SLOT_MS);
+    assert_eq!(world.nodes[0].status(world.now()).tip.point.height, Height(10));
+    let before = world.nodes[0].status(world.now()).tip;
+    world.nodes[0] = world.open(0);
+    assert_eq!(world.nodes[0].status(world.now()).tip, before);
+    world.run_until(3 * 6 * SLOT_MS);
+    let status = world.nodes[0].status(world.now());
+    assert_eq!(status.tip.point.height, Height(15));
+    assert_eq!(status.tip.weight, 3, "one forger in each of three rounds");
+    assert_eq!(status.duties.missed, 0);
+}
+
+#[test]
+fn two_nodes_share_one_chain_with_their_heartbeats() {
+    let mut world = World::new(2);
+    world.run_until(3 * 6 * SLOT_MS);
+    let statuses: Vec<_> = world.nodes.iter().map(|node| node.status(world.now())).collect();
+    assert_eq!(statuses[0].tip, statuses[1].tip);
+    assert_eq!(statuses[0].tip.point.height, Height(15));
+    assert_eq!(statuses[0].mempool.messages, 0, "all heartbeats are in blocks");
+}
