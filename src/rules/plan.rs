@@ -120,7 +120,9 @@ fn tests(
         let mut score = prefix.clone();
         score.update(&draw.to_be_bytes());
         let score = score.finish();
-        let pick = |place: usize, of: usize| (score.u64_at(place) % of as u64) as usize;
+        let pick = |place: usize, of: usize| {
+            usize::try_from(score.u64_at(place) % of as u64).expect("below a length")
+        };
         let tester = registry[pick(0, registry.len())].address;
         let tested = registry[pick(1, registry.len())].address;
         let busy = forger.is_some_and(|forger| *forger == tester || *forger == tested);
