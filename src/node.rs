@@ -198,7 +198,7 @@ impl Node {
             Message::Ping { nonce } => self.peers.ping(turn, from, *nonce),
             Message::Pong { nonce, clock } => self.peers.pong(turn.now, from, *nonce, clock.0),
             Message::Tip(tip) => {
-                if let Some(peer) = self.peers.get_mut(from) {
+                if let Some(peer) = self.peers.peer_mut(from) {
                     peer.tip = Some(*tip);
                 }
                 self.sync.wake();

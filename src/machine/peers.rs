@@ -79,7 +79,7 @@ impl Peers {
     }
 
     /// The same, to change.
-    pub fn get_mut(&mut self, peer: PeerId) -> Option<&mut Peer> {
+    pub fn peer_mut(&mut self, peer: PeerId) -> Option<&mut Peer> {
         self.peers.get_mut(&peer)
     }
 

@@ -136,7 +136,7 @@ impl Relay {
         let to: Vec<PeerId> =
             peers.ready().filter(|peer| !peer.has_block(&hash)).map(|peer| peer.id).collect();
         for id in &to {
-            if let Some(peer) = peers.get_mut(*id) {
+            if let Some(peer) = peers.peer_mut(*id) {
                 peer.holds_block(hash);
             }
         }

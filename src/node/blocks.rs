@@ -38,7 +38,7 @@ impl Node {
         header: &SignedHeader,
         ids: &[TxId],
     ) {
-        let Some(peer) = self.peers.get_mut(from).filter(|peer| peer.masternode) else { return };
+        let Some(peer) = self.peers.peer_mut(from).filter(|peer| peer.masternode) else { return };
         if messages_root(ids) != header.header.messages_root {
             self.peers.blame(turn, from, ByeReason::Invalid);
             return;
@@ -234,7 +234,7 @@ impl Node {
         let fields = &header.header;
         let known = self.chain.entry(&point.hash).map(|entry| entry.weight);
         let better = self.chain.best().weight + 1;
-        let Some(peer) = self.peers.get_mut(from) else { return };
+        let Some(peer) = self.peers.peer_mut(from) else { return };
         // Of an unknown chain we only know that the peer prefers it to what it showed before.
         let claimed = peer.tip.map_or(0, |tip| tip.weight).max(better);
         peer.tip = Some(Tip {

@@ -67,7 +67,7 @@ impl Relay {
 
     /// A peer delivered: whether it was asked at all.
     pub fn delivered(&mut self, from: PeerId, peers: &mut Peers) -> bool {
-        let Some(peer) = peers.get_mut(from).filter(|peer| peer.unanswered > 0) else {
+        let Some(peer) = peers.peer_mut(from).filter(|peer| peer.unanswered > 0) else {
             return false;
         };
         peer.unanswered -= 1;
@@ -139,7 +139,7 @@ impl Relay {
         }
         for (peer, ids) in asks {
             for batch in ids.chunks(IDS_MAX) {
-                if let Some(peer) = peers.get_mut(peer) {
+                if let Some(peer) = peers.peer_mut(peer) {
                     peer.unanswered += 1;
                 }
                 turn.out.send(peer, Message::Want(batch.to_vec()));
