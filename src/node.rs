@@ -117,10 +117,10 @@ impl Node {
         let mut node = Node {
             duty: DutyKeeper::open(own, &network, now, db),
             relay: Relay::new(network.clock.slot_ms),
+            sync: Sync::new(network.clock.slot_ms),
             announced: chain.best().point,
             announced_at: now.mono,
             timekeeper: Timekeeper::default(),
-            sync: Sync::default(),
             round: None,
             early: VecDeque::new(),
             submitted: BTreeMap::new(),
@@ -251,8 +251,8 @@ impl Node {
     /// After each event: the chain first, then what depends on it, then what is due by time.
     fn settle(&mut self, turn: &mut Turn) {
         self.settle_chain(turn);
-        self.heartbeat(turn);
         self.forge(turn);
+        self.heartbeat(turn);
         self.announce_tip(turn);
         self.relay.tick(turn, &self.mempool, &mut self.peers);
         let view = sync::View { chain: &self.chain, relay: &self.relay };

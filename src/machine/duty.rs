@@ -129,8 +129,8 @@ impl DutyKeeper {
             let (round, slot) = self.open.expect("just looked");
             self.finish(turn, round, slot, DutyRecord::Missed(self.reason()));
         }
+        self.due = at.map_or(clock.origin, |(round, slot)| clock.end_of(round, slot));
         let (round, slot) = at?;
-        self.due = clock.end_of(round, slot);
         let plan = view.plans.at(round);
         let over = self.done.is_some_and(|done| done >= (round, slot));
         if over || plan.juror(slot) != Some(&self.own) || round < view.network.first_round {

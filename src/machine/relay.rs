@@ -21,8 +21,6 @@ use inbound::Wanted;
 
 /// Wants that one peer may owe us (§11).
 pub const UNANSWERED_MAX: u32 = 10;
-/// A want is answered within this time, or another peer is asked.
-const ANSWER_MS: u64 = 2_000;
 /// Peers that one body is asked from.
 const ASKED_MAX: usize = 2;
 /// Messages asked for at once.
@@ -48,6 +46,8 @@ pub struct Pending {
 pub struct Relay {
     /// How long announcements wait for company.
     batch_ms: u64,
+    /// A want is answered within this time, or another peer is asked.
+    answer_ms: u64,
     /// Peers known to hold a message of the mempool.
     holders: BTreeMap<TxId, Vec<PeerId>>,
     fresh: Vec<TxId>,
@@ -63,6 +63,7 @@ impl Relay {
     pub fn new(slot_ms: u64) -> Relay {
         Relay {
             batch_ms: (slot_ms / 100).clamp(20, 1_000),
+            answer_ms: (slot_ms / 4).clamp(500, 2_000),
             holders: BTreeMap::new(),
             fresh: Vec::new(),
             flush_at: None,
@@ -124,14 +125,14 @@ impl Relay {
         self.pending.contains_key(hash)
     }
 
-    /// Announces a block that is our new tip to those who do not hold it.
+    /// Announces a block that is our new tip to those who do not hold it, who are returned.
     pub fn announce_block(
         &mut self,
         turn: &mut Turn,
         header: &SignedHeader,
         ids: Vec<TxId>,
         peers: &mut Peers,
-    ) {
+    ) -> Vec<PeerId> {
         let hash = header.hash();
         let to: Vec<PeerId> =
             peers.ready().filter(|peer| !peer.has_block(&hash)).map(|peer| peer.id).collect();
@@ -140,7 +141,8 @@ impl Relay {
                 peer.holds_block(hash);
             }
         }
-        turn.out.broadcast(to, Message::NewBlock { header: header.clone(), ids });
+        turn.out.broadcast(to.clone(), Message::NewBlock { header: header.clone(), ids });
+        to
     }
 
     /// A block announced: its messages, as far as the mempool has them; otherwise what is missing is asked for.
@@ -160,7 +162,7 @@ impl Relay {
         }
         if self.pending.len() < PENDING_MAX {
             let unknown: Vec<TxId> = missing.iter().copied().collect();
-            let until = turn.now.mono.plus(2 * ANSWER_MS);
+            let until = turn.now.mono.plus(2 * self.answer_ms);
             self.pending.insert(point.hash, Pending { point, ids, missing, until });
             self.want(turn, from, &unknown, peers);
         }

@@ -26,10 +26,9 @@ use bodies::BodyRequest;
 pub use headers::Blame;
 use headers::HeaderRequest;
 
-/// An answer comes within this time: a range of the largest blocks over a slow line.
-const ANSWER_MS: u64 = 15_000;
-/// A peer that was late, or had nothing new, is not asked for a while.
-const PASS_OVER_MS: u64 = 30_000;
+/// An answer comes within two slots, between these bounds: a range of the largest blocks over a slow line.
+const ANSWER_MIN_MS: u64 = 4_000;
+const ANSWER_MAX_MS: u64 = 15_000;
 /// Headers ahead of their bodies: beyond this no more are asked for.
 const WINDOW_MAX: usize = UNFULL_MAX / 2;
 /// A tip of the same worth as ours, or a header without a body, may be on its way by itself: sync waits this long.
@@ -39,6 +38,7 @@ const RATE_MS: u64 = 10_000;
 
 /// What is asked from whom.
 pub struct Sync {
+    answer_ms: u64,
     next_request: u32,
     headers: Option<HeaderRequest>,
     bodies: BTreeMap<PeerId, BodyRequest>,
@@ -58,9 +58,17 @@ pub struct Sync {
     due: Monotonic,
 }
 
-impl Default for Sync {
-    fn default() -> Sync {
+/// The machines that sync looks at.
+pub struct View<'a> {
+    pub chain: &'a Chain,
+    pub relay: &'a Relay,
+}
+
+impl Sync {
+    /// Nothing asked yet.
+    pub fn new(slot_ms: u64) -> Sync {
         Sync {
+            answer_ms: (2 * slot_ms).clamp(ANSWER_MIN_MS, ANSWER_MAX_MS),
             next_request: 0,
             headers: None,
             bodies: BTreeMap::new(),
@@ -75,15 +83,7 @@ impl Default for Sync {
             due: Monotonic(0),
         }
     }
-}
 
-/// The machines that sync looks at.
-pub struct View<'a> {
-    pub chain: &'a Chain,
-    pub relay: &'a Relay,
-}
-
-impl Sync {
     /// Something changed: a tip, the chain, an answer.
     pub fn wake(&mut self) {
         self.due = Monotonic(0);
@@ -126,9 +126,9 @@ impl Sync {
         self.ask_headers(turn, view, peers);
         self.ask_bodies(turn, view, peers);
         self.measure(turn, view);
-        let deadlines = self.bodies.values().map(|request| request.sent.plus(ANSWER_MS));
+        let deadlines = self.bodies.values().map(|request| request.sent.plus(self.answer_ms));
         let waits = self.headers_wait_for_bodies();
-        let headers = self.headers.iter().filter(|_| !waits).map(|it| it.sent.plus(ANSWER_MS));
+        let headers = self.headers.iter().filter(|_| !waits).map(|it| it.sent.plus(self.answer_ms));
         let retries = self.passed_over.values().copied();
         let next = deadlines.chain(headers).chain(retries).min();
         self.due = next.map_or(self.due, |next| self.due.min(next));
@@ -177,12 +177,14 @@ impl Sync {
         ready_at <= now
     }
 
+    /// A peer that was late, or had nothing new, is not asked for a while.
     fn pass_over(&mut self, peer: PeerId, now: Monotonic) {
-        self.passed_over.insert(peer, now.plus(PASS_OVER_MS));
+        self.passed_over.insert(peer, now.plus(2 * self.answer_ms));
     }
 
     fn pass_over_late(&mut self, now: Monotonic) {
-        let late = |sent: Monotonic| now.since(sent) >= ANSWER_MS;
+        let answer_ms = self.answer_ms;
+        let late = |sent: Monotonic| now.since(sent) >= answer_ms;
         let waits = self.headers_wait_for_bodies();
         if let Some(request) = self.headers.take_if(|request| !waits && late(request.sent)) {
             self.looked_at.remove(&request.peer);

@@ -19,6 +19,8 @@ use crate::types::tx::Tx;
 
 /// Blocks whose slot has not begun by our clock: a slot of each neighbour is plenty.
 const EARLY_MAX: usize = 16;
+/// Of one peer, so that none can fill the place of the others.
+const EARLY_OF_PEER_MAX: usize = 2;
 /// While old blocks are fetched, others hear of our tip this often.
 const TIP_EVERY_MS: u64 = 10_000;
 
@@ -59,16 +61,22 @@ impl Node {
                     self.complete(turn, from, point, ids.to_vec());
                 }
             }
-            HeaderVerdict::Future if self.early.len() < EARLY_MAX => {
-                self.early.push_back(Early { from, header: header.clone(), ids: ids.to_vec() });
-            }
+            HeaderVerdict::Future => self.keep_early(turn, from, header, ids),
             HeaderVerdict::Refused(why) => self.refuse(turn, Some(from), point, why),
-            HeaderVerdict::Orphan
-            | HeaderVerdict::Future
-            | HeaderVerdict::Surplus
-            | HeaderVerdict::Invalid => {}
+            HeaderVerdict::Orphan | HeaderVerdict::Surplus | HeaderVerdict::Invalid => {}
         }
         self.sync.wake();
+    }
+
+    /// Keeps a block of the next slot until it begins by our clock; whether it is worth anything shows then.
+    fn keep_early(&mut self, turn: &Turn, from: PeerId, header: &SignedHeader, ids: &[TxId]) {
+        let clock = &self.network.clock;
+        let start = clock.start_of(header.header.round, header.header.slot);
+        let of_peer = self.early.iter().filter(|early| early.from == from).count();
+        let near = start <= turn.now.wall.plus(FUTURE_MS + clock.slot_ms);
+        if near && of_peer < EARLY_OF_PEER_MAX && self.early.len() < EARLY_MAX {
+            self.early.push_back(Early { from, header: header.clone(), ids: ids.to_vec() });
+        }
     }
 
     /// Our own block goes the way of all blocks; our rules have the last word on it.
@@ -125,19 +133,16 @@ impl Node {
         if !recent && turn.now.mono.since(self.announced_at) < TIP_EVERY_MS {
             return;
         }
-        let entry = self.chain.entry(&best.point.hash).map(|entry| entry.header.clone());
-        if let Some(header) = entry {
-            let step = header.header.previous == self.announced.hash;
-            if step && self.is_masternode() {
-                let ids = self.ids_of(turn, &best.point);
-                self.relay.announce_block(turn, &header, ids, &mut self.peers);
-            }
+        let mut to: Vec<PeerId> = self.peers.ready().map(|peer| peer.id).collect();
+        if let Some(header) = self.step_ahead() {
+            let ids = self.ids_of(turn, &best.point);
+            let told = self.relay.announce_block(turn, &header, ids, &mut self.peers);
+            // Those who hold the block already need to know that we share their tip: it lets them forge.
+            to.retain(|peer| !told.contains(peer));
         }
         self.announced = best.point;
         self.announced_at = turn.now.mono;
-        // Also to those who hold the block: that we share their tip lets them forge.
         let tip = self.own_tip(turn.now);
-        let to = self.peers.ready().map(|peer| peer.id).collect();
         turn.out.broadcast(to, Message::Tip(tip));
     }
 
@@ -253,6 +258,13 @@ impl Node {
             let (forger, round, slot) = (fields.forger, fields.round, fields.slot);
             turn.out.note(Note::Equivocation { forger, round, slot });
         }
+    }
+
+    /// The header of our tip when it is one step from the tip announced before, and ours to announce.
+    fn step_ahead(&self) -> Option<Rc<SignedHeader>> {
+        let entry = self.chain.entry(&self.chain.best().point.hash)?;
+        let step = entry.header.header.previous == self.announced.hash;
+        (step && self.is_masternode()).then(|| entry.header.clone())
     }
 
     fn ids_of(&self, turn: &Turn, point: &Point) -> Vec<TxId> {

@@ -264,8 +264,13 @@ impl Chain {
         let mut recent = Vec::new();
         let mut point = tip;
         while point != self.tree.genesis().point {
-            let (stored, body) =
-                self.read_block(&point, db).ok_or("a block of the last two rounds")?;
+            let (stored, body) = self
+                .read_block(&point, db)
+                .filter(|(stored, body)| {
+                    let root = self.rules().check_root(&stored.header.header, body);
+                    stored.header.hash() == point.hash && root.is_ok()
+                })
+                .ok_or("a block of the last two rounds")?;
             if stored.header.header.round < since {
                 break;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ANSWER_MS, ASKED_MAX, HOLDERS_MAX, REFUSED_MAX, Relay, UNANSWERED_MAX, WANTED_MAX};
+use super::{ASKED_MAX, HOLDERS_MAX, REFUSED_MAX, Relay, UNANSWERED_MAX, WANTED_MAX};
 use crate::machine::event::PeerId;
 use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
@@ -123,7 +123,7 @@ impl Relay {
     }
 
     fn ask(&mut self, turn: &mut Turn, ids: &[TxId], peers: &mut Peers) {
-        let late_at = turn.now.mono.plus(ANSWER_MS);
+        let late_at = turn.now.mono.plus(self.answer_ms);
         let mut asks: BTreeMap<PeerId, Vec<TxId>> = BTreeMap::new();
         for id in ids {
             let Some(wanted) = self.wanted.get_mut(id) else { continue };

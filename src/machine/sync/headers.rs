@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{PASS_OVER_MS, Sync, View, WINDOW_MAX};
+use super::{Sync, View, WINDOW_MAX};
 use crate::machine::chain::{Chain, HeaderVerdict};
 use crate::machine::event::PeerId;
 use crate::machine::peers::Peers;
@@ -157,6 +157,10 @@ impl Sync {
         }
         self.headers = None;
         let moved = latest.is_none_or(|tip| tip.point != promised.point);
+        if headers.is_empty() {
+            // Or a peer that moves its tip for ever would keep all others from being asked.
+            self.pass_over(from, turn.now.mono);
+        }
         if delivered || moved {
             return Blame::Nothing;
         }
@@ -188,7 +192,7 @@ impl Sync {
     fn end_headers(&mut self, peer: PeerId, now: Monotonic) {
         self.headers = None;
         self.looked_at.remove(&peer);
-        self.passed_over.insert(peer, now.plus(PASS_OVER_MS));
+        self.pass_over(peer, now);
     }
 
     fn request_of(&self, from: PeerId, number: u32) -> Option<&HeaderRequest> {
