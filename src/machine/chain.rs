@@ -5,6 +5,8 @@
 //! their bodies; everything older is read back. A header in the database has its body there, and so has all below it.
 
 mod path;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::collections::VecDeque;
