@@ -18,7 +18,7 @@ use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
 use crate::machine::relay::Relay;
 use crate::machine::serve;
-use crate::machine::sync::{self, Blame, Sync};
+use crate::machine::sync::{self, Sync};
 use crate::machine::timekeeper::Timekeeper;
 use crate::machine::turn::Turn;
 use crate::rules::plan::{Plans, dial_list};
@@ -165,7 +165,7 @@ impl Node {
             Event::DialFailed { endpoint } => self.peers.dial_failed(now, endpoint),
             Event::Received { peer, message, bytes } => {
                 if self.peers.spend(&mut turn, peer, &message, bytes) {
-                    self.received(&mut turn, peer, &message);
+                    self.received(&mut turn, peer, &message, bytes);
                 }
             }
             Event::Disconnected { peer, fault } => {
@@ -188,7 +188,7 @@ impl Node {
     }
 
     /// Routes what a peer said.
-    fn received(&mut self, turn: &mut Turn, from: PeerId, message: &Message) {
+    fn received(&mut self, turn: &mut Turn, from: PeerId, message: &Message, bytes: u32) {
         match message {
             Message::Hello(hello) => {
                 if self.peers.hello(turn, from, hello, &self.anchor.state) {
@@ -205,32 +205,31 @@ impl Node {
             }
             Message::Have(ids) => self.announced(turn, from, ids),
             Message::Want(ids) => self.relay.answer(turn, from, ids, &self.mempool),
-            Message::Messages(list) => self.delivered(turn, from, list),
+            Message::Messages(list) => self.delivered(turn, from, list, bytes),
             Message::NewBlock { header, ids } => self.new_block(turn, from, header, ids),
             Message::WantBodies { request, points } => {
                 serve::bodies(turn, from, *request, points);
             }
             Message::Bodies { request, bodies } => {
-                let taken = self.sync.bodies(turn, from, *request, bodies, &mut self.chain);
-                if taken.is_err() {
-                    self.peers.blame(turn, from, ByeReason::Invalid);
+                match self.sync.bodies(turn, from, *request, bodies, &mut self.chain) {
+                    Ok(asked) => self.peers.answered(from, asked, bytes),
+                    Err(_) => self.peers.blame(turn, from, ByeReason::Invalid),
                 }
             }
             Message::Find { request, locator } => {
                 serve::find(turn, from, *request, locator, &self.chain);
             }
             Message::Intersect { request, point } => {
-                let blame = self.sync.intersect(turn, from, *request, *point);
-                self.judge(turn, from, blame);
+                if let Some(reason) = self.sync.intersect(turn, from, *request, *point) {
+                    self.peers.blame(turn, from, reason);
+                }
             }
             Message::WantHeaders { request, above } => {
                 serve::headers(turn, from, *request, above, &self.chain);
             }
             Message::Headers { request, headers } => {
-                let latest = self.peers.get(from).and_then(|peer| peer.tip);
-                let chain = &mut self.chain;
-                let blame = self.sync.headers(turn, from, *request, headers, latest, chain);
-                self.judge(turn, from, blame);
+                let asked = self.sync.headers(from, *request, headers);
+                self.peers.answered(from, asked, bytes);
             }
             Message::Gone { request } => {
                 self.sync.headers_gone(turn.now, from, *request);
@@ -241,15 +240,12 @@ impl Node {
         }
     }
 
-    fn judge(&mut self, turn: &mut Turn, peer: PeerId, blame: Blame) {
-        match blame {
-            Blame::Nothing => {}
-            Blame::Close(reason) => self.peers.blame(turn, peer, reason),
-        }
-    }
-
     /// After each event: the chain first, then what depends on it, then what is due by time.
     fn settle(&mut self, turn: &mut Turn) {
+        let blamed = self.sync.check_headers(turn, &self.peers, &mut self.chain);
+        if let Some((peer, reason)) = blamed {
+            self.peers.blame(turn, peer, reason);
+        }
         self.settle_chain(turn);
         self.forge(turn);
         self.heartbeat(turn);
@@ -270,7 +266,7 @@ impl Node {
         due = self.relay.due().map_or(due, |at| due.min(at));
         due = due.min(now.mono.plus(self.duty.due_in_ms(now.wall)));
         due = due.min(self.early_due(now));
-        if self.chain.has_work() {
+        if self.chain.has_work() || self.sync.has_headers() {
             due = now.mono;
         }
         self.quiet_until = due;

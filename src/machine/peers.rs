@@ -239,6 +239,13 @@ impl Peers {
         true
     }
 
+    /// What a peer sent was an answer, or not: what we asked for is not charged by its length.
+    pub fn answered(&mut self, id: PeerId, asked: bool, bytes: u32) {
+        if let Some(peer) = self.peers.get_mut(&id).filter(|_| asked) {
+            peer.refund(bytes);
+        }
+    }
+
     /// Answers a ping.
     pub fn ping(&self, turn: &mut Turn, id: PeerId, nonce: u64) {
         turn.out.send(id, Message::Pong { nonce, clock: turn.now.wall });

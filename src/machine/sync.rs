@@ -23,7 +23,6 @@ use crate::types::hash::BlockHash;
 use crate::types::message::Tip;
 
 use bodies::BodyRequest;
-pub use headers::Blame;
 use headers::HeaderRequest;
 
 /// An answer comes within two slots, between these bounds: a range of the largest blocks over a slow line.
@@ -127,7 +126,7 @@ impl Sync {
         self.ask_bodies(turn, view, peers);
         self.measure(turn, view);
         let deadlines = self.bodies.values().map(|request| request.sent.plus(self.answer_ms));
-        let waits = self.headers_wait_for_bodies();
+        let waits = self.headers_wait_for_us();
         let headers = self.headers.iter().filter(|_| !waits).map(|it| it.sent.plus(self.answer_ms));
         let retries = self.passed_over.values().copied();
         let next = deadlines.chain(headers).chain(retries).min();
@@ -185,7 +184,7 @@ impl Sync {
     fn pass_over_late(&mut self, now: Monotonic) {
         let answer_ms = self.answer_ms;
         let late = |sent: Monotonic| now.since(sent) >= answer_ms;
-        let waits = self.headers_wait_for_bodies();
+        let waits = self.headers_wait_for_us();
         if let Some(request) = self.headers.take_if(|request| !waits && late(request.sent)) {
             self.looked_at.remove(&request.peer);
             self.pass_over(request.peer, now);

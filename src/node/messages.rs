@@ -36,11 +36,12 @@ impl Node {
     }
 
     /// A peer delivers messages.
-    pub(super) fn delivered(&mut self, turn: &mut Turn, from: PeerId, list: &[Tx]) {
+    pub(super) fn delivered(&mut self, turn: &mut Turn, from: PeerId, list: &[Tx], bytes: u32) {
         if !self.relay.delivered(from, &mut self.peers) {
             self.peers.blame(turn, from, ByeReason::Protocol);
             return;
         }
+        self.peers.answered(from, true, bytes);
         for tx in list {
             let id = tx.id();
             match self.accept(turn, id, tx) {

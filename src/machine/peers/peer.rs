@@ -13,10 +13,12 @@ use crate::types::network::Endpoint;
 
 use super::{GREETING_MS, PONG_MS};
 
-/// Frames that may come at once, and how many more each second: far above what an honest peer sends at the start of a
+/// Units, mostly a frame each, that may come at once, and how many more each second: far above what an honest peer sends at the start of a
 /// round of 4,096 HNs, far below what keeps a board busy.
 const BUDGET_MAX: u64 = 5_000;
 const BUDGET_PER_SECOND: u64 = 1_000;
+/// Bytes that cost as much as a frame: 8 MiB a second of what nobody asked for.
+const BYTES_PER_UNIT: u64 = 8_192;
 /// What a request that makes us read the database costs.
 const REQUEST_COST: u64 = 4;
 /// Newest blocks that a peer is known to hold.
@@ -133,11 +135,16 @@ impl Peer {
             | Message::Gone { .. }
             | Message::Bye(_) => 1,
         };
-        match self.budget.checked_sub(cost) {
+        match self.budget.checked_sub(cost + u64::from(bytes) / BYTES_PER_UNIT) {
             Some(left) => self.budget = left,
             None => return false,
         }
         true
+    }
+
+    /// Gives back what the length of a frame cost.
+    pub fn refund(&mut self, bytes: u32) {
+        self.budget = (self.budget + u64::from(bytes) / BYTES_PER_UNIT).min(BUDGET_MAX);
     }
 
     /// Whether an answer is due: a greeting or a pong.

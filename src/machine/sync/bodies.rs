@@ -56,7 +56,7 @@ impl Sync {
         }
     }
 
-    /// Bodies from a peer, in the order asked for. An error is the peer's fault.
+    /// Bodies from a peer, in the order asked for; whether they were asked for. An error is the peer's fault.
     pub fn bodies(
         &mut self,
         turn: &mut Turn,
@@ -64,12 +64,13 @@ impl Sync {
         number: u32,
         bodies: &[Vec<Tx>],
         chain: &mut Chain,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         self.wake();
-        let known = self.bodies.get(&from).is_some_and(|request| request.number == number);
-        let Some(mut request) = self.bodies.remove(&from).filter(|_| known) else {
-            return Ok(());
-        };
+        // An answer that comes after we gave up is nobody's fault, and the range is another peer's by now.
+        if self.bodies.get(&from).is_none_or(|request| request.number != number) {
+            return Ok(false);
+        }
+        let Some(mut request) = self.bodies.remove(&from) else { return Ok(false) };
         for (point, messages) in request.points.iter().zip(bodies) {
             if let Err(why) = chain.add_body(&point.hash, messages, &mut turn.db) {
                 self.requeue(request);
@@ -82,7 +83,7 @@ impl Sync {
         // Those that did not fit into the answer.
         request.points.drain(..bodies.len().min(request.points.len()));
         self.requeue(request);
-        Ok(())
+        Ok(true)
     }
 
     /// The peer has not got them, or not any more.

@@ -1,5 +1,6 @@
 //! Headers: find where a peer's chain leaves ours, then its headers from there on, from one peer at a time.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::{Sync, View, WINDOW_MAX};
@@ -11,6 +12,9 @@ use crate::rules::chain::Worth;
 use crate::types::block::{Point, SignedHeader};
 use crate::types::clock::{Monotonic, Now};
 use crate::types::message::{ByeReason, HEADERS_MAX, Message, Tip};
+
+/// Headers checked in one event, each with a signature (§11).
+const CHECKED_MAX: usize = 64;
 
 /// What one peer was asked.
 #[derive(Debug)]
@@ -27,15 +31,14 @@ pub struct HeaderRequest {
 enum Asked {
     Find(Vec<Point>),
     Above(Point),
+    /// The answer is here: the last header checked, those left, and whether the peer may have more.
+    Checking {
+        above: Point,
+        left: VecDeque<SignedHeader>,
+        full: bool,
+    },
     /// As many headers as sync holds at once are here: the next ones when their bodies are.
     Later(Point),
-}
-
-/// What an answer shows about the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blame {
-    Nothing,
-    Close(ByeReason),
 }
 
 impl Sync {
@@ -87,15 +90,21 @@ impl Sync {
     }
 
     /// Where a peer's chain leaves ours.
-    pub fn intersect(&mut self, turn: &mut Turn, from: PeerId, number: u32, point: Point) -> Blame {
+    pub fn intersect(
+        &mut self,
+        turn: &mut Turn,
+        from: PeerId,
+        number: u32,
+        point: Point,
+    ) -> Option<ByeReason> {
         self.wake();
-        let Some(request) = self.request_of(from, number) else { return Blame::Nothing };
+        let request = self.request_of(from, number)?;
         let Asked::Find(locator) = &request.asked else {
-            return Blame::Close(ByeReason::Protocol);
+            return Some(ByeReason::Protocol);
         };
         if !locator.contains(&point) {
             self.headers = None;
-            return Blame::Close(ByeReason::Protocol);
+            return Some(ByeReason::Protocol);
         }
         let number = self.request_number();
         if let Some(request) = &mut self.headers {
@@ -104,39 +113,48 @@ impl Sync {
             request.asked = Asked::Above(point);
         }
         turn.out.send(from, Message::WantHeaders { request: number, above: point });
-        Blame::Nothing
+        None
     }
 
-    /// Headers of a peer's chain, upwards from the point asked for.
-    pub fn headers(
+    /// Headers of a peer's chain, upwards from the point asked for: to be checked by `check_headers`. Whether they were
+    /// asked for.
+    pub fn headers(&mut self, from: PeerId, number: u32, headers: &[SignedHeader]) -> bool {
+        self.wake();
+        let asked = self.headers.as_mut().filter(|it| it.peer == from && it.number == number);
+        let Some(request) = asked else { return false };
+        let Asked::Above(above) = request.asked else { return false };
+        let full = headers.len() == HEADERS_MAX;
+        request.asked = Asked::Checking { above, left: headers.to_vec().into(), full };
+        true
+    }
+
+    /// Whether `check_headers` has something to do.
+    pub fn has_headers(&self) -> bool {
+        self.headers.as_ref().is_some_and(|it| matches!(it.asked, Asked::Checking { .. }))
+    }
+
+    /// Checks as many of the headers received as one event may, and asks for the next when all are.
+    pub fn check_headers(
         &mut self,
         turn: &mut Turn,
-        from: PeerId,
-        number: u32,
-        headers: &[SignedHeader],
-        latest: Option<Tip>,
+        peers: &Peers,
         chain: &mut Chain,
-    ) -> Blame {
+    ) -> Option<(PeerId, ByeReason)> {
+        let mut request = self.headers.take_if(|it| matches!(it.asked, Asked::Checking { .. }))?;
         self.wake();
-        let Some(request) = self.request_of(from, number) else { return Blame::Nothing };
-        let Asked::Above(mut above) = request.asked else {
-            return Blame::Close(ByeReason::Protocol);
-        };
-        let promised = request.promised;
-        for (index, header) in headers.iter().enumerate() {
+        let from = request.peer;
+        let Asked::Checking { above, left, full } = &mut request.asked else { return None };
+        let empty = left.is_empty();
+        for _ in 0..CHECKED_MAX {
+            let Some(header) = left.pop_front() else { break };
             let next = header.point();
-            let follows =
-                next.height == above.height.next() && header.header.previous == above.hash;
-            if !follows {
-                self.headers = None;
-                return Blame::Close(ByeReason::Invalid);
+            if next.height != above.height.next() || header.header.previous != above.hash {
+                return Some((from, ByeReason::Invalid));
             }
-            let named = index + 1 < headers.len();
-            match chain.add_header(turn.now, Rc::new(header.clone()), named, &turn.db) {
-                HeaderVerdict::Added | HeaderVerdict::Known => {}
+            match chain.add_header(turn.now, Rc::new(header), !left.is_empty(), &turn.db) {
+                HeaderVerdict::Added | HeaderVerdict::Known => *above = next,
                 HeaderVerdict::Refused(why) if why.is_provable() => {
-                    self.headers = None;
-                    return Blame::Close(ByeReason::Invalid);
+                    return Some((from, ByeReason::Invalid));
                 }
                 HeaderVerdict::Refused(_)
                 | HeaderVerdict::Orphan
@@ -145,26 +163,29 @@ impl Sync {
                 | HeaderVerdict::Invalid => {
                     // Not what we can follow: whether that is its fault or ours does not show here.
                     self.end_headers(from, turn.now.mono);
-                    return Blame::Nothing;
+                    return None;
                 }
             }
-            above = next;
+        }
+        let (above, full, more) = (*above, *full, !left.is_empty());
+        let promised = request.promised;
+        self.headers = Some(request);
+        if more {
+            return None;
         }
         let delivered = above == promised.point || above.height >= promised.point.height;
-        if headers.len() == HEADERS_MAX || (!headers.is_empty() && !delivered) {
+        if full || (!empty && !delivered) {
             self.go_on(turn, above, chain.unfull_count());
-            return Blame::Nothing;
+            return None;
         }
         self.headers = None;
-        let moved = latest.is_none_or(|tip| tip.point != promised.point);
-        if headers.is_empty() {
+        if empty {
             // Or a peer that moves its tip for ever would keep all others from being asked.
             self.pass_over(from, turn.now.mono);
         }
-        if delivered || moved {
-            return Blame::Nothing;
-        }
-        Blame::Close(ByeReason::Promise)
+        let latest = peers.get(from).and_then(|peer| peer.tip);
+        let moved = latest.is_none_or(|tip| tip.point != promised.point);
+        (!delivered && !moved).then_some((from, ByeReason::Promise))
     }
 
     /// What was asked for is not on the peer's chain any more: that breaks no promise.
@@ -200,8 +221,10 @@ impl Sync {
         self.headers.as_ref().filter(|request| request.peer == from && request.number == number)
     }
 
-    /// Whether the running request waits for bodies rather than for its peer.
-    pub(super) fn headers_wait_for_bodies(&self) -> bool {
-        self.headers.as_ref().is_some_and(|request| matches!(request.asked, Asked::Later(_)))
+    /// Whether the running request waits for us rather than for its peer.
+    pub(super) fn headers_wait_for_us(&self) -> bool {
+        self.headers
+            .as_ref()
+            .is_some_and(|request| !matches!(request.asked, Asked::Find(_) | Asked::Above(_)))
     }
 }
