@@ -1,5 +1,7 @@
 //! Tests of the whole from outside: one binary, so that it links once.
 
 mod golden;
+mod property;
+mod rules;
 mod sample;
 mod tidy;
