@@ -45,6 +45,11 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], max: usize) -> Resu
     if encode(&value) == bytes { Ok(value) } else { Err(CodecError::NotCanonical) }
 }
 
+/// The value with which bytes begin, canonical or not: for a look ahead before room is made for the rest.
+pub fn decode_start<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    postcard::take_from_bytes(bytes).map(|(value, _)| value).map_err(|_| CodecError::Malformed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -299,6 +299,11 @@ impl Message {
                 Message::WantBodies { request, points }
             }
             10 => {
+                // Two million empty bodies take 2 MiB on the wire and fifty in memory: counted first.
+                let (_, count): (u32, usize) = codec::decode_start(body)?;
+                if count > BODIES_MAX {
+                    return Err(CodecError::TooLong);
+                }
                 let (request, bodies) = codec::decode(body, max)?;
                 Message::Bodies { request, bodies }
             }

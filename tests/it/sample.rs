@@ -94,8 +94,17 @@ impl Sample {
 
     /// The same with another network file.
     pub fn edited(weights: &[u8], edits: &[(&str, &str)]) -> Sample {
-        let network = Network::parse(&network_text(weights, edits)).expect("a valid file");
-        let network = Rc::new(network);
+        Sample::of(weights, &network_text(weights, edits))
+    }
+
+    /// The same with a second entry of parameters, in force from a round on.
+    pub fn changing_at(weights: &[u8], round: u64) -> Sample {
+        let later = PARAMETERS.replace("from_round = 0", &format!("from_round = {round}"));
+        Sample::of(weights, &(network_text(weights, &[]) + &later))
+    }
+
+    fn of(weights: &[u8], text: &str) -> Sample {
+        let network = Rc::new(Network::parse(text).expect("a valid file"));
         let anchor = Rc::new(Anchor::genesis(&network));
         let plans = Plans::new(network.clone(), anchor.clone());
         let keys = (0..).zip(weights).map(|(number, _)| key(number)).collect();
