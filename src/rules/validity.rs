@@ -190,7 +190,7 @@ impl Rules<'_> {
                 break;
             }
             let key = candidate.tx.key();
-            let verdict = if state.holds(&key) || !keys.insert(key) {
+            let verdict = if state.holds(&key) || keys.contains(&key) {
                 Err(Refusal::DuplicateKey)
             } else {
                 self.check_message(&candidate.tx, round)
@@ -198,6 +198,7 @@ impl Rules<'_> {
             let bytes = codec::encode(&candidate.tx).len();
             match verdict {
                 Ok(()) if bytes <= bytes_left => {
+                    keys.insert(key);
                     bytes_left -= bytes;
                     chosen.push(candidate);
                 }

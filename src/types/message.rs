@@ -17,6 +17,8 @@ use super::tx::Tx;
 pub const FRAME_HEAD: usize = 5;
 /// Ids in one have or want.
 pub const IDS_MAX: usize = 64;
+/// Ids of one new block: what a block may hold at most on any network.
+pub const BLOCK_IDS_MAX: usize = 1_000;
 /// Points in one find: distances doubling from 1 reach any height in 64.
 pub const LOCATOR_MAX: usize = 64;
 /// Headers in one answer: 512 of 300 bytes stay below the limit of a frame.
@@ -333,7 +335,7 @@ impl Message {
         match self {
             Message::Have(ids) | Message::Want(ids) => (1..=IDS_MAX).contains(&ids.len()),
             Message::Messages(list) => list.len() <= IDS_MAX,
-            Message::NewBlock { ids, .. } => ids.len() <= 1000,
+            Message::NewBlock { ids, .. } => ids.len() <= BLOCK_IDS_MAX,
             Message::WantBodies { points, .. } => (1..=BODIES_MAX).contains(&points.len()),
             Message::Bodies { bodies, .. } => (1..=BODIES_MAX).contains(&bodies.len()),
             Message::Find { locator, .. } => (1..=LOCATOR_MAX).contains(&locator.len()),
