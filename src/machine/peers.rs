@@ -182,6 +182,10 @@ impl Peers {
         if peer.dialled {
             self.dialler.succeeded(&endpoint);
         }
+        // At once, so that delay and clock are known from the start.
+        let nonce = self.rng.next_u64();
+        peer.pinged(turn.now.mono, nonce);
+        turn.out.send(id, Message::Ping { nonce });
         self.keys.insert(hello.key, id);
         turn.out.note(Note::PeerReady { peer: id, key: hello.key, endpoint });
         true
