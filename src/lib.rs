@@ -19,3 +19,6 @@ pub mod machine;
 /// The node that joins the machines.
 #[deny(clippy::float_arithmetic)]
 pub mod node;
+
+/// The node on a real machine: disk, sockets, clock.
+pub mod shell;

@@ -1,7 +1,9 @@
 //! Tests of the whole from outside: one binary, so that it links once.
 
+mod disk;
 mod draw;
 mod golden;
+mod guard;
 mod property;
 mod rules;
 mod sample;

@@ -1,0 +1,5 @@
+//! Thin IO around the core: disk, network, clock, people. No decision that a test would miss.
+
+pub mod crash;
+pub mod directory;
+pub mod guard;

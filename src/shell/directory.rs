@@ -1,0 +1,102 @@
+//! Directories of ours: made for us alone, safe on disk, and used by one process at a time.
+
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Makes a directory, and those above it, that only its owner may enter. One that is there stays as it is.
+pub fn make(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    match dir.canonicalize()?.parent() {
+        Some(parent) => sync(parent),
+        None => Ok(()),
+    }
+}
+
+/// Puts the names in a directory on disk: without it a power cut may take a file that was just made, written and flushed.
+pub fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// A lock file held by this process, until dropped. The kernel lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+/// Why the lock is not ours.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another process holds it; its number as far as it is known.
+    Held { by: Option<u32> },
+    /// The file cannot be made or locked.
+    Io(io::Error),
+}
+
+impl Lock {
+    /// Takes the lock, or says at once who has it.
+    pub fn acquire(path: &Path) -> Result<Lock, LockError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path).map_err(LockError::Io)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LockError::Held { by: read_holder(&file) });
+            }
+            Err(error) => return Err(LockError::Io(error.into())),
+        }
+        // The number is for people; a full disk must not keep a node from starting.
+        let _ = file.write_all_at(format!("{:>10}\n", std::process::id()).as_bytes(), 0);
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a process that is just being started holds a copy of the descriptor.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+fn read_holder(file: &File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LockError::Held { by: Some(process) } => write!(f, "in use by process {process}"),
+            LockError::Held { by: None } => f.write_str("in use by another process"),
+            LockError::Io(error) => write!(f, "cannot be locked: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LockError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_told_of_the_first() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("lock");
+        let first = Lock::acquire(&path).expect("nobody has it");
+        let second = Lock::acquire(&path).map(|_| ());
+        let own = std::process::id();
+        assert!(matches!(second, Err(LockError::Held { by: Some(by) }) if by == own));
+        drop(first);
+        Lock::acquire(&path).expect("the first has let go");
+    }
+}
