@@ -3,3 +3,4 @@
 pub mod crash;
 pub mod directory;
 pub mod guard;
+pub mod store;

@@ -18,7 +18,7 @@ use crate::types::tx::Tx;
 /// Longest value read back: a body with room to spare.
 const VALUE_MAX: usize = 4 * 1024 * 1024;
 
-/// The tables. Their names are those of the database.
+/// The tables. Their names are part of what the database checks its values with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// height ‖ hash → [`StoredHeader`], of all forks.

@@ -1,5 +1,6 @@
 //! Tests of the whole from outside: one binary, so that it links once.
 
+mod crash;
 mod disk;
 mod draw;
 mod golden;
@@ -7,4 +8,5 @@ mod guard;
 mod property;
 mod rules;
 mod sample;
+mod store;
 mod tidy;
