@@ -2,5 +2,7 @@
 
 pub mod crash;
 pub mod directory;
+pub mod frame;
 pub mod guard;
+pub mod noise;
 pub mod store;
