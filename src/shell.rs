@@ -1,8 +1,11 @@
 //! Thin IO around the core: disk, network, clock, people. No decision that a test would miss.
 
 pub mod crash;
+pub mod crowd;
 pub mod directory;
 pub mod frame;
 pub mod guard;
+pub mod link;
 pub mod noise;
 pub mod store;
+pub mod tcp;
