@@ -1,10 +1,14 @@
 //! Thin IO around the core: disk, network, clock, people. No decision that a test would miss.
 
+pub mod client;
+pub mod clock;
 pub mod crash;
 pub mod crowd;
 pub mod directory;
 pub mod frame;
 pub mod guard;
+pub mod host;
+pub mod journal;
 pub mod link;
 pub mod noise;
 pub mod store;

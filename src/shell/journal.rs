@@ -1,0 +1,158 @@
+//! The log: to stderr as lines with time and level, or under systemd with the priorities of its journal. Facts of the
+//! core become one line each; nobody parses them.
+
+use std::io::{self, Write};
+
+use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
+use simplelog::{ConfigBuilder, WriteLogger};
+
+use crate::machine::note::Note;
+
+/// Logs from now on, once in a process.
+pub fn start(level: LevelFilter) -> Result<(), SetLoggerError> {
+    if is_journal() {
+        log::set_boxed_logger(Box::new(JournalLog { level }))?;
+        log::set_max_level(level);
+        return Ok(());
+    }
+    let config = ConfigBuilder::new()
+        .set_time_format_rfc3339()
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .add_filter_allow_str("hypernode")
+        .build();
+    WriteLogger::init(level, config, io::stderr())
+}
+
+/// Whether stderr goes to systemd's journal: it names the pipe that it made for us.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "before the configuration is read there may be errors"
+)]
+fn is_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").ok();
+    let stderr = rustix::fs::fstat(io::stderr()).ok();
+    matches!((named, stderr), (Some(named), Some(stderr)) if named == format!("{}:{}", stderr.st_dev, stderr.st_ino))
+}
+
+/// Writes the `<N>` in front of a line by which the journal knows its priority; the time it knows itself.
+struct JournalLog {
+    level: LevelFilter,
+}
+
+impl Log for JournalLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level && metadata.target().starts_with("hypernode")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            // Without a journal there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{}", journal_line(record));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn journal_line(record: &Record<'_>) -> String {
+    let priority = match record.level() {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    };
+    // A line end would start an entry of the default priority.
+    format!("<{priority}>{}", record.args()).replace('\n', " ")
+}
+
+/// Logs a fact.
+pub fn note(note: &Note) {
+    let (level, line) = note_line(note);
+    log::log!(level, "{line}");
+}
+
+/// A fact as a person reads it, and how much it matters.
+pub fn note_line(note: &Note) -> (Level, String) {
+    match note {
+        Note::BlockStored { point, round, slot, forger, messages } => (
+            Level::Debug,
+            format!(
+                "block {} {} of round {round} slot {slot} by {forger:?} with {messages} messages",
+                point.height,
+                point.hash.0.short()
+            ),
+        ),
+        Note::TipChanged { tip, round, slot, undone } => {
+            let line =
+                format!("tip {} {}, round {round} slot {slot}", tip.height, tip.hash.0.short());
+            match undone {
+                0 => (Level::Info, line),
+                1.. => (Level::Warn, format!("{line}, {undone} blocks taken back")),
+            }
+        }
+        Note::Forged { point, round, slot, messages } => (
+            Level::Info,
+            format!(
+                "forged block {} {} for round {round} slot {slot} with {messages} messages",
+                point.height,
+                point.hash.0.short()
+            ),
+        ),
+        Note::SlotMissed { round, slot, why } => {
+            (Level::Warn, format!("missed our slot {slot} of round {round}: {why}"))
+        }
+        Note::SignatureRefused { round, slot } => {
+            (Level::Warn, format!("no second signature for round {round} slot {slot}"))
+        }
+        Note::BlockRefused { point, why } => {
+            (Level::Warn, format!("block {} {} refused: {why}", point.height, point.hash.0.short()))
+        }
+        Note::Equivocation { forger, round, slot } => {
+            (Level::Warn, format!("{forger:?} signed two blocks for round {round} slot {slot}"))
+        }
+        Note::MessageAccepted { id } => (Level::Debug, format!("message {}", id.0.short())),
+        Note::PeerReady { peer, key, endpoint } => {
+            (Level::Debug, format!("connection {} with {endpoint} is {key:?}", peer.0))
+        }
+        Note::PeerClosed { peer, key, reason } => {
+            (Level::Debug, format!("connection {}{} closed: {reason}", peer.0, whose(*key)))
+        }
+        Note::PeerSetAside { key, endpoint, reason, for_ms } => {
+            let line = format!(
+                "{endpoint}{} set aside for {} s: {reason}",
+                whose(*key),
+                for_ms.div_ceil(1000)
+            );
+            (Level::Warn, line)
+        }
+        Note::ClockStepped { ms } => (Level::Warn, format!("the clock was set by {ms} ms")),
+        Note::ClockTrust { distrust: None } => {
+            (Level::Info, "the clock is trusted: we may sign".to_owned())
+        }
+        Note::ClockTrust { distrust: Some(why) } => {
+            (Level::Warn, format!("we sign nothing: {why}"))
+        }
+        Note::SyncStarted { target } => (Level::Info, format!("fetching blocks up to {target}")),
+        Note::SyncFinished => (Level::Info, "up to date".to_owned()),
+    }
+}
+
+fn whose(key: Option<crate::types::key::PublicKey>) -> String {
+    key.map(|key| format!(" ({key:?})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_gets_one_line_with_its_priority() {
+        let line = |level, text: &str| {
+            journal_line(&Record::builder().level(level).args(format_args!("{text}")).build())
+        };
+        assert_eq!(line(Level::Warn, "two\nlines"), "<4>two lines");
+        assert_eq!(line(Level::Info, "a fact"), "<6>a fact");
+    }
+}
