@@ -5,6 +5,7 @@ pub mod clock;
 pub mod crash;
 pub mod crowd;
 pub mod directory;
+pub mod engine;
 pub mod frame;
 pub mod guard;
 pub mod host;

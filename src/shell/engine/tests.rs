@@ -1,0 +1,113 @@
+//! Barriers that fail, and what comes after them.
+
+use super::*;
+use crate::machine::records::{Batch, Table};
+use crate::types::clock::{Height, Round, Slot};
+use crate::types::hash::BlockHash;
+use crate::types::sign::SignRecord;
+
+fn now(mono: u64) -> Now {
+    Now { wall: Timestamp(1_000_000 + mono), mono: Monotonic(mono), synchronised: true }
+}
+
+fn engine(dir: &tempfile::TempDir) -> Engine {
+    let network = Rc::new(Network::test());
+    let key = SecretKey::from_seed([1; 32]);
+    let store = Store::open(&dir.path().join("data"), network.id(), 1 << 20).expect("a new one");
+    let guard = Guard::open(&dir.path().join("sign"), network.id(), key.public()).expect("new");
+    let parts = Parts { network, key, built: Timestamp(0), store, guard };
+    Engine::open(parts, now(0)).expect("an empty database is a good one")
+}
+
+fn record(slot: u32, byte: u8) -> Effect {
+    let hash = BlockHash(Hash([byte; 32]));
+    Effect::Guard(SignRecord { round: Round(1), slot: Slot(slot), hash })
+}
+
+fn persist(key: &[u8]) -> Effect {
+    Effect::Persist(Batch([((Table::Duties, key.to_vec()), Some(vec![1]))].into()))
+}
+
+/// The database takes no key of this length: what a full disk does, without one.
+fn failing_persist() -> Effect {
+    persist(&[1; 600])
+}
+
+fn send() -> Effect {
+    let message = Rc::new(Message::Ping { nonce: 1 });
+    Effect::Send { peers: vec![PeerId(1)], message }
+}
+
+#[test]
+fn what_is_for_others_comes_back_in_its_order() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(&dir);
+    let close = Effect::Close { peer: PeerId(1), reason: ByeReason::Full };
+    let step = engine.perform(now(1), vec![record(1, 1), persist(b"k"), send(), close]);
+    assert!(!step.is_lost);
+    assert!(matches!(step.outward[..], [Outward::Send { .. }, Outward::Close { .. }]));
+    let read = engine.read(|db| db.get(Table::Duties, b"k"));
+    assert_eq!(read.expect("the disk is fine"), Some(vec![1]));
+}
+
+#[test]
+fn nothing_happens_after_a_write_that_failed_until_the_core_is_open_again() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(&dir);
+    let step = engine.perform(now(1), vec![failing_persist(), persist(b"k"), send()]);
+    assert_eq!(step, Step { outward: Vec::new(), is_lost: true });
+    assert!(engine.status(now(2)).is_err());
+    assert_eq!(engine.next_wake(), Monotonic(30_001));
+    engine.handle(now(30_000), Event::Wake);
+    assert!(engine.node().is_err(), "too early");
+    engine.handle(now(30_001), Event::Wake);
+    assert!(engine.node().is_ok());
+    assert_eq!(engine.read(|db| db.get(Table::Duties, b"k")).expect("the disk is fine"), None);
+}
+
+#[test]
+fn each_failure_waits_twice_as_long_until_a_write_succeeds() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(&dir);
+    let mut at = 0;
+    for wait in [30_000, 60_000, 120_000, 240_000, 300_000, 300_000] {
+        engine.perform(now(at), vec![failing_persist()]);
+        assert_eq!(engine.next_wake(), Monotonic(at + wait));
+        at += wait;
+        engine.handle(now(at), Event::Wake);
+    }
+    engine.perform(now(at), vec![persist(b"k")]);
+    engine.perform(now(at), vec![failing_persist()]);
+    assert_eq!(engine.next_wake(), Monotonic(at + 30_000));
+}
+
+#[test]
+fn the_blocks_that_came_in_last_are_remembered() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(&dir);
+    for height in 1..=300 {
+        let point = Point { height: Height(height), hash: BlockHash(Hash::default()) };
+        let (round, slot, forger) = (Round(1), Slot(1), PublicKey([1; 32]));
+        let note = Note::BlockStored { point, round, slot, forger, messages: 0 };
+        engine.perform(now(1), vec![Effect::Note(note)]);
+    }
+    let heights: Vec<u64> = engine.recent().map(|block| block.point.height.0).collect();
+    assert_eq!(heights, (45..=300).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_refused_signature_is_counted_and_never_sent() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut engine = engine(&dir);
+    assert_eq!(engine.perform(now(1), vec![record(1, 1), send()]).outward.len(), 1);
+    assert_eq!(engine.perform(now(1), vec![record(1, 1), send()]).outward.len(), 1, "the same");
+    let step = engine.perform(now(2), vec![record(1, 2), send()]);
+    assert_eq!(step, Step { outward: Vec::new(), is_lost: true });
+    assert_eq!(engine.refused_signature, 1);
+    assert!(engine.node().is_ok(), "a new core knows what was signed");
+    engine.perform(now(3), vec![record(1, 2), send()]);
+    assert!(engine.node().is_err(), "one that tries again stands still");
+    let note = Note::SignatureRefused { round: Round(1), slot: Slot(1) };
+    engine.perform(now(3), vec![Effect::Note(note)]);
+    assert_eq!(engine.refused_signature, 3, "those that the core refuses itself count too");
+}
