@@ -1,10 +1,12 @@
 //! Thin IO around the core: disk, network, clock, people. No decision that a test would miss.
 
+pub mod api;
 pub mod client;
 pub mod clock;
 pub mod crash;
 pub mod crowd;
 pub mod directory;
+pub mod document;
 pub mod engine;
 pub mod frame;
 pub mod guard;

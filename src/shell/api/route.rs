@@ -1,0 +1,194 @@
+//! What each path of the API answers.
+
+use std::collections::BTreeMap;
+
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::super::document::{
+    BlockDocument, Document, HeaderDocument, HeadersDocument, HealthDocument, MempoolDocument,
+    PeersDocument, RecentDocument, State, StatusDocument, TxIdDocument,
+};
+use super::super::engine::Failure;
+use super::super::store::StoreError;
+use super::{ApiError, Submission, View};
+use crate::machine::event::Answer;
+use crate::types::clock::Height;
+use crate::types::hex;
+use crate::types::tx::Tx;
+
+/// Headers in one answer, 300 KiB of them.
+const HEADERS_MAX: u64 = 512;
+const HEADERS_DEFAULT: u64 = 20;
+/// Messages of the mempool in one answer.
+const MESSAGES_MAX: u64 = 10_000;
+const MESSAGES_DEFAULT: u64 = 1_000;
+/// The blocks that came in last, all that are remembered.
+const RECENT_MAX: u64 = 256;
+
+type Answered = Result<(StatusCode, Vec<u8>), ApiError>;
+
+/// The method of a path, if there is such a path.
+pub fn method(path: &str) -> Option<&'static str> {
+    match path {
+        "/v1/txs" => Some("POST"),
+        "/health" | "/v1/status" | "/v1/peers" | "/v1/mempool" | "/v1/headers" => Some("GET"),
+        _ if path.starts_with("/v1/blocks/") => Some("GET"),
+        _ => None,
+    }
+}
+
+/// Answers a GET.
+pub fn read(view: &View, path: &str, query: &str) -> Answered {
+    match path {
+        "/health" => no_query(query).and_then(|()| health(view)),
+        "/v1/status" => no_query(query).and_then(|()| status(view)),
+        "/v1/peers" => no_query(query).and_then(|()| peers(view)),
+        "/v1/mempool" => mempool(view, query),
+        "/v1/headers" => headers(view, query),
+        "/v1/blocks/recent" => recent(view, query),
+        _ => match path.strip_prefix("/v1/blocks/") {
+            Some(height) => no_query(query).and_then(|()| block(view, height)),
+            None => Err(ApiError::not_found("there is nothing of this name")),
+        },
+    }
+}
+
+/// Passes a signed message to the core; its answer comes when the message is on disk.
+pub async fn submit(view: &View, body: &[u8]) -> Answered {
+    let text = std::str::from_utf8(body).unwrap_or("?").trim();
+    let bytes = hex::decode(text).map_err(|error| ApiError::bad("bad_hex", error.to_string()))?;
+    let tx = Tx::from_bytes(&bytes).map_err(|error| ApiError::bad("bad_tx", error.to_string()))?;
+    let (sender, answer) = smol::channel::bounded(1);
+    let submission = Submission { tx: Box::new(tx), answer: sender };
+    // Both fail in the same way: nobody is there to take it, or to answer.
+    let sent = view.submissions.send(submission).await.is_ok();
+    match answer.recv().await {
+        Ok(Answer::Submitted(Ok(id))) if sent => ok("hypernode.tx/1", TxIdDocument { id }),
+        Ok(Answer::Submitted(Err(why))) => Err(ApiError::refused(why)),
+        Ok(Answer::Submitted(Ok(_))) | Err(_) => {
+            Err(ApiError::storage("the node lost its storage", "ask /v1/status, then try again"))
+        }
+    }
+}
+
+fn health(view: &View) -> Answered {
+    let engine = view.engine.borrow();
+    let status = engine.status(view.clock.now());
+    let (code, health) = match State::of(status.as_ref().map_err(|failure| *failure)) {
+        State::Running => (StatusCode::OK, "healthy"),
+        State::Syncing => (StatusCode::PARTIAL_CONTENT, "syncing"),
+        State::StorageFailed => (StatusCode::SERVICE_UNAVAILABLE, "storage_failed"),
+    };
+    Ok((code, Document::new("hypernode.health/1", HealthDocument { health }).to_json()))
+}
+
+fn status(view: &View) -> Answered {
+    let engine = view.engine.borrow();
+    let status = engine.status(view.clock.now());
+    ok("hypernode.status/1", StatusDocument::new(status, &view.refused.counts()))
+}
+
+fn peers(view: &View) -> Answered {
+    let engine = view.engine.borrow();
+    let node = engine.node().map_err(failed)?;
+    ok("hypernode.peers/1", PeersDocument { peers: node.peers(view.clock.now()) })
+}
+
+fn mempool(view: &View, query: &str) -> Answered {
+    let query = numbers(query, &["limit"])?;
+    let limit = count(&query, "limit", MESSAGES_DEFAULT, MESSAGES_MAX)?;
+    let engine = view.engine.borrow();
+    let node = engine.node().map_err(failed)?;
+    let limit = usize::try_from(limit).expect("at most 10,000");
+    ok("hypernode.mempool/1", MempoolDocument { messages: node.mempool(limit) })
+}
+
+fn block(view: &View, height: &str) -> Answered {
+    let bad = || ApiError::bad("bad_height", "a height is a whole number");
+    let height = Height(number(height).ok_or_else(bad)?);
+    let engine = view.engine.borrow();
+    let found = engine.read(|db| BlockDocument::at(db, engine.network(), height));
+    match found.map_err(unreadable)? {
+        Some(document) => ok("hypernode.block/1", document),
+        None => Err(ApiError::not_found(format!("the chain has no block {height} yet"))),
+    }
+}
+
+fn recent(view: &View, query: &str) -> Answered {
+    let query = numbers(query, &["count"])?;
+    let count = count(&query, "count", RECENT_MAX, RECENT_MAX)?;
+    let engine = view.engine.borrow();
+    let count = usize::try_from(count).expect("at most 256");
+    let held = engine.recent();
+    let surplus = held.len().saturating_sub(count);
+    let blocks = held.skip(surplus).copied().collect();
+    ok("hypernode.recent/1", RecentDocument { blocks })
+}
+
+fn headers(view: &View, query: &str) -> Answered {
+    let query = numbers(query, &["start", "count"])?;
+    let count = count(&query, "count", HEADERS_DEFAULT, HEADERS_MAX)?;
+    let engine = view.engine.borrow();
+    let start = match query.get("start") {
+        Some(start) => *start,
+        None => {
+            let status = engine.status(view.clock.now()).map_err(failed)?;
+            (status.tip.point.height.0 + 1).saturating_sub(count)
+        }
+    };
+    let heights = start..start.saturating_add(count);
+    let read = engine.read(|db| {
+        let header = |height| HeaderDocument::at(db, engine.network(), Height(height));
+        heights.map_while(header).collect()
+    });
+    ok("hypernode.headers/1", HeadersDocument { headers: read.map_err(unreadable)? })
+}
+
+fn ok<T: Serialize>(schema: &'static str, body: T) -> Answered {
+    Ok((StatusCode::OK, Document::new(schema, body).to_json()))
+}
+
+fn failed(failure: &Failure) -> ApiError {
+    ApiError::storage(failure.cause.clone(), failure.action)
+}
+
+fn unreadable(error: StoreError) -> ApiError {
+    ApiError::storage(error.to_string(), error.action())
+}
+
+/// Digits only: `parse` alone takes a sign.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn no_query(query: &str) -> Result<(), ApiError> {
+    numbers(query, &[]).map(|_| ())
+}
+
+fn numbers<'a>(query: &'a str, known: &[&'static str]) -> Result<BTreeMap<&'a str, u64>, ApiError> {
+    let mut found = BTreeMap::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if !known.contains(&name) {
+            let known = match known {
+                [] => "there is none here".to_owned(),
+                known => format!("there are {}", known.join(", ")),
+            };
+            return Err(ApiError::bad("bad_query", format!("no parameter has this name: {known}")));
+        }
+        let value = number(value)
+            .ok_or_else(|| ApiError::bad("bad_query", format!("{name} is a whole number")))?;
+        if found.insert(name, value).is_some() {
+            return Err(ApiError::bad("bad_query", format!("{name} is there twice")));
+        }
+    }
+    Ok(found)
+}
+
+fn count(query: &BTreeMap<&str, u64>, name: &str, default: u64, max: u64) -> Result<u64, ApiError> {
+    match query.get(name).copied().unwrap_or(default) {
+        count if (1..=max).contains(&count) => Ok(count),
+        _ => Err(ApiError::bad("bad_query", format!("{name} is 1 to {max}"))),
+    }
+}

@@ -1,0 +1,197 @@
+//! The API through the client of the commands: good and bad requests.
+
+use std::io::{Read, Write};
+
+use serde_json::Value;
+
+use super::*;
+use crate::rules::refusal::Refusal;
+use crate::shell::client;
+use crate::shell::engine::Parts;
+use crate::shell::guard::Guard;
+use crate::shell::store::Store;
+use crate::types::clock::{Round, Timestamp};
+use crate::types::hash::Hash;
+use crate::types::key::{SecretKey, Verifier};
+use crate::types::network::Network;
+use crate::types::tx::{Body as TxBody, Tx};
+use crate::types::{codec, hex};
+
+/// An engine that knows no block, in a directory of its own.
+fn engine(dir: &Path) -> Engine {
+    let network = Rc::new(Network::test());
+    let key = SecretKey::from_seed([1; 32]);
+    let store = Store::open(dir, network.id(), 1 << 20).expect("a new one");
+    let guard = Guard::open(dir, network.id(), key.public()).expect("a new one");
+    let clock = SystemClock::start();
+    let parts = Parts { network, key, built: Timestamp(0), store, guard };
+    Engine::open(parts, clock.now()).expect("an empty database is a good one")
+}
+
+/// Serves the API, answering each submission with the next of `answers`, while a client in a thread of its own asks.
+fn serve<T: Send + 'static>(
+    answers: Vec<Option<Answer>>,
+    client: impl FnOnce(&Path) -> T + Send + 'static,
+) -> T {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("api.sock");
+    let executor = LocalExecutor::new();
+    let (submissions, submitted) = smol::channel::bounded::<Submission>(1);
+    let view = View {
+        engine: Rc::new(RefCell::new(engine(dir.path()))),
+        clock: Rc::new(SystemClock::start()),
+        refused: Refused::default(),
+        submissions,
+    };
+    let listener = bind(&path).expect("the directory is ours");
+    let mode = std::fs::metadata(&path).expect("it is made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let api = Api::start(&executor, listener, &path, view);
+    let core = executor.spawn(async move {
+        for answer in answers {
+            let submission = submitted.recv().await.expect("the API lives");
+            if let Some(answer) = answer {
+                submission.answer.send(answer).await.expect("the client waits");
+            }
+        }
+    });
+    let (done, result) = smol::channel::bounded(1);
+    let socket = path.clone();
+    #[allow(clippy::disallowed_methods, reason = "commands are other processes and block")]
+    let thread = std::thread::spawn(move || done.send_blocking(client(&socket)));
+    let result = smol::block_on(executor.run(async {
+        let result = result.recv().await;
+        api.stop().await;
+        drop(core);
+        result
+    }));
+    assert!(!path.exists(), "the socket goes with the API");
+    thread.join().expect("the client does not panic").expect("we wait for it");
+    result.expect("the client answers")
+}
+
+fn get(path: &'static str) -> (u16, Value) {
+    let answer = serve(Vec::new(), move |socket| client::get(socket, path)).expect("it answers");
+    (answer.status, serde_json::from_slice(&answer.body).expect("all answers are JSON"))
+}
+
+fn code(of: &Value) -> &str {
+    for field in ["message", "action"] {
+        assert!(of["error"][field].as_str().is_some_and(|text| !text.is_empty()), "{of}");
+    }
+    of["error"]["code"].as_str().expect("errors have a code")
+}
+
+fn tx() -> Tx {
+    let body = TxBody::Heartbeat { version: 1, commitment: Hash::default(), capacity: 1 };
+    let key = SecretKey::from_seed([1; 32]);
+    Tx::sign(Round(1), body, &key, &Network::test(), &Verifier::default())
+}
+
+fn post(answers: Vec<Option<Answer>>, body: impl Into<Vec<u8>>) -> (u16, Value) {
+    let body = body.into();
+    let answer = serve(answers, move |socket| client::post(socket, "/v1/txs", &body));
+    let answer = answer.expect("it answers");
+    (answer.status, serde_json::from_slice(&answer.body).expect("all answers are JSON"))
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_said() {
+    for (path, status, is) in [
+        ("/", 404, "not_found"),
+        ("/v1/nothing", 404, "not_found"),
+        ("/v1/txs", 405, "method_not_allowed"),
+        ("/v1/blocks/1", 404, "not_found"),
+        ("/v1/blocks/18446744073709551615", 404, "not_found"),
+        ("/v1/blocks/18446744073709551616", 400, "bad_height"),
+        ("/v1/blocks/+1", 400, "bad_height"),
+        ("/v1/blocks/", 400, "bad_height"),
+        ("/v1/blocks/1?x=1", 400, "bad_query"),
+        ("/v1/headers?start=-1", 400, "bad_query"),
+        ("/v1/headers?start=1&start=2", 400, "bad_query"),
+        ("/v1/headers?count=513", 400, "bad_query"),
+        ("/v1/headers?count=0", 400, "bad_query"),
+        ("/v1/mempool?limit=10001", 400, "bad_query"),
+        ("/v1/blocks/recent?count=257", 400, "bad_query"),
+    ] {
+        let (found, json) = get(path);
+        assert_eq!((found, code(&json)), (status, is), "{path}");
+    }
+    let answer = serve(Vec::new(), |socket| client::post(socket, "/v1/status", b""));
+    assert_eq!(answer.expect("it answers").status, 405);
+}
+
+#[test]
+fn genesis_is_a_block_of_which_a_height_and_a_hash_are_known() {
+    let (status, json) = get("/v1/blocks/0");
+    assert_eq!((status, &json["schema"]), (200, &Value::from("hypernode.block/1")));
+    let hash = crate::types::block::genesis(&Network::test()).hash;
+    assert_eq!((&json["height"], &json["hash"]), (&Value::from(0), &Value::from(hash.to_string())));
+    assert!(json["forger"].is_null());
+    let (status, json) = get("/v1/headers?start=0&count=512");
+    assert_eq!((status, json["headers"].as_array().map(Vec::len)), (200, Some(1)));
+    let (status, json) = get("/v1/headers?start=18446744073709551615");
+    assert_eq!((status, json["headers"].as_array().map(Vec::len)), (200, Some(0)));
+}
+
+#[test]
+fn a_submitted_message_is_answered_by_the_core() {
+    let text = hex::encode(&codec::encode(&tx()));
+    let accepted = Answer::Submitted(Ok(tx().id()));
+    let (status, json) = post(vec![Some(accepted)], format!(" {text}\n"));
+    assert_eq!((status, &json["id"]), (200, &Value::from(tx().id().to_string())));
+    let refused = Answer::Submitted(Err(Refusal::Unregistered));
+    let (status, json) = post(vec![Some(refused)], text.clone());
+    assert_eq!((status, code(&json)), (422, "unregistered"));
+    let (status, json) = post(vec![None], text);
+    assert_eq!((status, code(&json)), (503, "storage_failed"), "no answer is no success");
+}
+
+#[test]
+fn what_is_no_message_never_reaches_the_core() {
+    let text = hex::encode(&codec::encode(&tx()));
+    for (body, status, is) in [
+        (String::new(), 400, "bad_tx"),
+        ("no hex".to_owned(), 400, "bad_hex"),
+        (text[1..].to_owned(), 400, "bad_hex"),
+        (text[2..].to_owned(), 400, "bad_tx"),
+        (format!("{text}00"), 400, "bad_tx"),
+        ("0".repeat(BODY_BYTES_MAX), 400, "bad_tx"),
+        ("0".repeat(BODY_BYTES_MAX + 1), 413, "too_large"),
+        ("0".repeat(8 * 1024 * 1024), 413, "too_large"),
+    ] {
+        let length = body.len();
+        let (found, json) = post(Vec::new(), body);
+        assert_eq!((found, code(&json)), (status, is), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_head_without_end_is_cut_off() {
+    let answer = serve(Vec::new(), |socket| {
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("it listens");
+        let head = format!("GET /health HTTP/1.1\r\nx: {}", "y".repeat(HEAD_BYTES_MAX));
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = Vec::new();
+        // The end may be a reset, since not all was read; the answer comes before it.
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    });
+    assert!(answer.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn a_socket_is_made_only_where_none_is_in_use() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let long = dir.path().join("x".repeat(120));
+    assert!(matches!(bind(&long), Err(SocketError::TooLong { .. })));
+    let file = dir.path().join("file");
+    std::fs::write(&file, "kept").expect("the directory is ours");
+    assert!(matches!(bind(&file), Err(SocketError::NoSocket { .. })));
+    assert_eq!(std::fs::read(&file).expect("it is there"), b"kept");
+    let path = dir.path().join("api.sock");
+    let listener = bind(&path).expect("there is none yet");
+    assert!(matches!(bind(&path), Err(SocketError::InUse { .. })));
+    drop(listener);
+    bind(&path).expect("the one there is a leftover");
+}
