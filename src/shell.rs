@@ -7,6 +7,7 @@ pub mod crash;
 pub mod crowd;
 pub mod directory;
 pub mod document;
+pub mod driver;
 pub mod engine;
 pub mod frame;
 pub mod guard;

@@ -1,0 +1,272 @@
+//! The loop of a running node: one thread, one input at a time, then all that follows from it.
+//!
+//! Inputs are the stop signal, messages that clients submit, the core's own wake-ups, and what connections bring, in
+//! this order: no peer can keep an operator or the clock waiting.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use smol::channel::{Receiver, Sender};
+use smol::future::{FutureExt, yield_now};
+use smol::{LocalExecutor, Task, Timer};
+
+use super::api::{self, Api, Submission, View};
+use super::clock::SystemClock;
+use super::engine::{Engine, Outward, Parts, Step};
+use super::guard::Guard;
+use super::host::{self, Service, StopSignal, Tie};
+use super::store::Store;
+use super::tcp::Tcp;
+use crate::machine::event::{Answer, Event, Request, RequestId};
+use crate::types::clock::{Now, Timestamp};
+use crate::types::message::{ByeReason, Message};
+use crate::types::network::{Endpoint, Network};
+
+mod error;
+
+pub use error::RunError;
+
+/// Messages that clients submitted and the core has not seen yet.
+const SUBMISSIONS_MAX: usize = 32;
+/// Messages that the core has seen and not answered. It answers within the event; more would be a fault of ours.
+const WAITING_MAX: usize = 256;
+/// Longest sleep, whatever the core says: the watchdog is petted on each turn.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// What a node is started with.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    pub network: Network,
+    /// PEM, mode 0600.
+    pub key_file: PathBuf,
+    pub listen: Endpoint,
+    /// The database is in `chain` below it.
+    pub data_dir: PathBuf,
+    pub sign_dir: PathBuf,
+    /// At most 107 bytes; its directory exists.
+    pub api_socket: PathBuf,
+    /// Size of the database's map to begin with.
+    pub map_size: u64,
+    /// When this software was built: a clock before it is wrong.
+    pub built: Timestamp,
+    /// The number of a process whose end is ours too.
+    pub lives_with: Option<u32>,
+}
+
+/// Runs a node until it is asked to stop, by SIGTERM or SIGINT.
+pub fn run(options: RunOptions) -> Result<(), RunError> {
+    let tie = match options.lives_with {
+        Some(process) => Tie::to(process).map_err(RunError::Tie)?,
+        None => Tie::None,
+    };
+    let mut signal = StopSignal::new().map_err(RunError::System)?;
+    let executor = Rc::new(LocalExecutor::new());
+    let stop = async move {
+        let signal = async { signal.next().await };
+        let ended = async {
+            tie.ended().await;
+            "the end of the process it lives with"
+        };
+        signal.or(ended).await
+    };
+    smol::block_on(executor.run(drive(options, Rc::clone(&executor), stop)))
+}
+
+/// Runs a node on an executor until `stop` is ready, with the reason.
+pub async fn drive(
+    options: RunOptions,
+    executor: Rc<LocalExecutor<'static>>,
+    stop: impl Future<Output = &'static str> + 'static,
+) -> Result<(), RunError> {
+    let mut driver = Driver::start(options, &executor, stop)?;
+    driver.service.ready();
+    let why = driver.turn_until_stopped().await;
+    log::info!("stopping: {why}");
+    driver.stop().await
+}
+
+struct Driver {
+    clock: Rc<SystemClock>,
+    engine: Rc<RefCell<Engine>>,
+    tcp: Tcp,
+    api: Api,
+    service: Service,
+    submissions: Receiver<Submission>,
+    waiting: BTreeMap<RequestId, Sender<Answer>>,
+    last_request: u64,
+    stopped: Receiver<&'static str>,
+    _stop: Task<()>,
+    /// Whether the last input was a wake-up: then others come first, so that a busy core hears them.
+    woke: bool,
+}
+
+enum Input {
+    Stop(&'static str),
+    Submitted(Submission),
+    Event(Event),
+}
+
+impl Driver {
+    fn start(
+        options: RunOptions,
+        executor: &Rc<LocalExecutor<'static>>,
+        stop: impl Future<Output = &'static str> + 'static,
+    ) -> Result<Driver, RunError> {
+        let network = Rc::new(options.network);
+        let key = host::read_key(&options.key_file).map_err(RunError::Key)?;
+        let store = Store::open(&options.data_dir, network.id(), options.map_size)
+            .map_err(RunError::Store)?;
+        let guard =
+            Guard::open(&options.sign_dir, network.id(), key.public()).map_err(RunError::Guard)?;
+        let listener = listen(options.listen)?;
+        let socket = api::bind(&options.api_socket).map_err(RunError::Socket)?;
+        let clock = Rc::new(SystemClock::start());
+        let address = network.address_of(&key.public());
+        let parts = Parts { network: Rc::clone(&network), key, built: options.built, store, guard };
+        let engine = Engine::open(parts, clock.now()).map_err(RunError::Engine)?;
+        let engine = Rc::new(RefCell::new(engine));
+        let mut tcp = Tcp::new(executor, &network);
+        tcp.listen(listener).map_err(RunError::System)?;
+        let (sender, submissions) = smol::channel::bounded(SUBMISSIONS_MAX);
+        let view = View {
+            engine: Rc::clone(&engine),
+            clock: Rc::clone(&clock),
+            refused: tcp.refused(),
+            submissions: sender,
+        };
+        let api = Api::start(executor, socket, &options.api_socket, view);
+        let (stopper, stopped) = smol::channel::bounded(1);
+        let stop = executor.spawn(async move {
+            // The driver is gone when nobody listens.
+            let _ = stopper.send(stop.await).await;
+        });
+        log::info!(
+            "{address} on network {} listens on {}, answers on {}",
+            network.name,
+            options.listen,
+            options.api_socket.display()
+        );
+        Ok(Driver {
+            clock,
+            engine,
+            tcp,
+            api,
+            service: Service::new(),
+            submissions,
+            waiting: BTreeMap::new(),
+            last_request: 0,
+            stopped,
+            _stop: stop,
+            woke: false,
+        })
+    }
+
+    async fn turn_until_stopped(&mut self) -> &'static str {
+        loop {
+            match self.next_input().await {
+                Input::Stop(why) => return why,
+                Input::Submitted(submission) => self.submit(submission),
+                Input::Event(event) => {
+                    self.woke = matches!(event, Event::Wake);
+                    self.give(event);
+                }
+            }
+            let now = self.clock.now();
+            self.service.turn(now.mono, || status_line(&self.engine.borrow(), now));
+            // Whoever is busiest, connections and the API get their turn.
+            yield_now().await;
+        }
+    }
+
+    async fn next_input(&mut self) -> Input {
+        let now = self.clock.now().mono;
+        let wait = Duration::from_millis(self.engine.borrow().next_wake().since(now));
+        let stopped = async {
+            Input::Stop(self.stopped.recv().await.unwrap_or("nobody is left to ask for it"))
+        };
+        let submitted = async {
+            match self.submissions.recv().await {
+                Ok(submission) => Input::Submitted(submission),
+                // The API, which holds the sender, lives as long as the driver.
+                Err(_) => smol::future::pending().await,
+            }
+        };
+        let wake = async {
+            Timer::after(wait.min(SLEEP_MAX)).await;
+            Input::Event(Event::Wake)
+        };
+        let event = async { Input::Event(self.tcp.next().await) };
+        let asked = stopped.or(submitted);
+        match self.woke {
+            true => asked.or(event).or(wake).await,
+            false => asked.or(wake).or(event).await,
+        }
+    }
+
+    fn submit(&mut self, submission: Submission) {
+        // Dropping the sender says that the storage has failed.
+        if self.engine.borrow().node().is_err() || self.waiting.len() >= WAITING_MAX {
+            return;
+        }
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        self.waiting.insert(id, submission.answer);
+        self.give(Event::Request { id, request: Request::Submit(submission.tx) });
+    }
+
+    fn give(&mut self, event: Event) {
+        let Step { outward, is_lost } = self.engine.borrow_mut().handle(self.clock.now(), event);
+        for effect in outward {
+            match effect {
+                Outward::Send { peers, message } => self.tcp.send(&peers, &message),
+                Outward::Dial { endpoint } => self.tcp.dial(endpoint),
+                Outward::Close { peer, reason: _ } => self.tcp.close(peer),
+                Outward::Reply { id, answer } => {
+                    if let Some(waiting) = self.waiting.remove(&id) {
+                        // The client may have gone.
+                        let _ = waiting.try_send(answer);
+                    }
+                }
+            }
+        }
+        if is_lost || self.engine.borrow().node().is_err() {
+            self.tcp.clear();
+            self.waiting.clear();
+        }
+    }
+
+    async fn stop(self) -> Result<(), RunError> {
+        self.service.stopping();
+        let Driver { engine, mut tcp, api, .. } = self;
+        api.stop().await;
+        tcp.send(&tcp.peers(), &Message::Bye(ByeReason::Stopping));
+        tcp.finish().await;
+        if let Some(engine) = Rc::into_inner(engine) {
+            if let Err(error) = engine.into_inner().close() {
+                log::warn!("not closed in order: {error}");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listen(at: Endpoint) -> Result<std::net::TcpListener, RunError> {
+    std::net::TcpListener::bind((at.ip, at.port)).map_err(|error| RunError::Listen { at, error })
+}
+
+fn status_line(engine: &Engine, now: Now) -> String {
+    match engine.status(now) {
+        Err(failure) => format!("storage failed: {}", failure.cause),
+        Ok(status) => {
+            let peers = status.peers.dialled + status.peers.accepted;
+            let doing = if status.sync.behind { "syncing" } else { "up to date" };
+            format!("{doing}, height {}, {peers} peers", status.tip.point.height)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
