@@ -179,9 +179,6 @@ impl Peers {
         }
         peer.greeted(turn.now.mono, hello, address, masternode);
         let endpoint = peer.endpoint;
-        if peer.dialled {
-            self.dialler.succeeded(&endpoint);
-        }
         // At once, so that delay and clock are known from the start.
         let nonce = self.rng.next_u64();
         peer.pinged(turn.now.mono, nonce);
@@ -196,7 +193,7 @@ impl Peers {
         self.due = Monotonic(0);
         let Some(peer) = self.forget(id) else { return };
         if peer.dialled {
-            self.dialler.failed(peer.endpoint, turn.now.mono, &mut self.rng);
+            self.dialler.ended(peer.endpoint, turn.now.mono, peer.ready_since(), &mut self.rng);
         }
         match fault {
             Fault::None | Fault::Stuck => {}
@@ -207,7 +204,7 @@ impl Peers {
     /// A dial failed.
     pub fn dial_failed(&mut self, now: Now, endpoint: Endpoint) {
         self.due = Monotonic(0);
-        self.dialler.failed(endpoint, now.mono, &mut self.rng);
+        self.dialler.ended(endpoint, now.mono, None, &mut self.rng);
     }
 
     /// Ends a connection, saying why.
@@ -218,7 +215,7 @@ impl Peers {
         turn.out.note(Note::PeerClosed { peer: id, key: peer.key, reason });
         if peer.dialled {
             // As after a failure: whatever made us close may be there for a while.
-            self.dialler.failed(peer.endpoint, peer.heard, &mut self.rng);
+            self.dialler.ended(peer.endpoint, turn.now.mono, peer.ready_since(), &mut self.rng);
         }
     }
 

@@ -44,6 +44,10 @@ pub struct Sync {
     /// Bodies to ask for, lowest first, towards `heading`.
     queue: VecDeque<Point>,
     heading: Option<BlockHash>,
+    /// When the heading was chosen, or a body came.
+    progress_at: Monotonic,
+    /// Blocks whose bodies nobody delivers, until when what is above them stands back.
+    stalled: BTreeMap<BlockHash, Monotonic>,
     passed_over: BTreeMap<PeerId, Monotonic>,
     /// Peers that have not got the bodies towards this heading.
     lacks: BTreeMap<PeerId, Option<BlockHash>>,
@@ -73,6 +77,8 @@ impl Sync {
             bodies: BTreeMap::new(),
             queue: VecDeque::new(),
             heading: None,
+            progress_at: Monotonic(0),
+            stalled: BTreeMap::new(),
             passed_over: BTreeMap::new(),
             lacks: BTreeMap::new(),
             looked_at: BTreeMap::new(),

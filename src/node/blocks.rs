@@ -47,13 +47,20 @@ impl Node {
         }
         let point = header.point();
         peer.holds_block(point.hash);
-        let shared = Rc::new(header.clone());
-        let verdict = self.chain.add_header(turn.now, shared, false, &turn.db);
+        self.take_block(turn, from, header, ids);
+        // Now, and not again when an early block's time comes: the peer may have moved on by then.
         self.note_tip(from, header, point);
-        match verdict {
+        self.sync.wake();
+    }
+
+    fn take_block(&mut self, turn: &mut Turn, from: PeerId, header: &SignedHeader, ids: &[TxId]) {
+        let point = header.point();
+        let shared = Rc::new(header.clone());
+        match self.chain.add_header(turn.now, shared, false, &turn.db) {
             HeaderVerdict::Added => {
                 self.note_double(turn, header);
                 self.complete(turn, from, point, ids.to_vec());
+                self.sync.wake();
             }
             HeaderVerdict::Known => {
                 let lacks = self.chain.entry(&point.hash).is_some_and(|entry| !entry.stored);
@@ -65,7 +72,6 @@ impl Node {
             HeaderVerdict::Refused(why) => self.refuse(turn, Some(from), point, why),
             HeaderVerdict::Orphan | HeaderVerdict::Surplus | HeaderVerdict::Invalid => {}
         }
-        self.sync.wake();
     }
 
     /// Keeps a block of the next slot until it begins by our clock; whether it is worth anything shows then.
@@ -175,7 +181,7 @@ impl Node {
         for _ in 0..self.early.len() {
             let Some(early) = self.early.pop_front() else { break };
             // Those that are still early go back to the end of the queue.
-            self.new_block(turn, early.from, &early.header, &early.ids);
+            self.take_block(turn, early.from, &early.header, &early.ids);
         }
     }
 

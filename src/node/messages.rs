@@ -47,7 +47,7 @@ impl Node {
             match self.accept(turn, id, tx) {
                 Ok(()) => self.relay.holds(id, from),
                 Err(why) => {
-                    self.relay.refused(&id);
+                    self.relay.refused(&id, why);
                     if why.is_provable() {
                         self.peers.blame(turn, from, ByeReason::Invalid);
                         return;

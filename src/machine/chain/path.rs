@@ -127,6 +127,28 @@ impl Chain {
         false
     }
 
+    /// The best of the chains that would be better than ours and lack bodies; one whose lowest lacking body is `stalled`
+    /// only when there is no other, or a forger that keeps a body back could hold up every other chain.
+    pub fn heading(&self, stalled: impl Fn(&Point) -> bool, db: &dyn Reader) -> Option<&Entry> {
+        let waits = |entry: &Entry| self.lacking(entry).first().is_some_and(&stalled);
+        let mut found: Option<(bool, &Entry)> = None;
+        for entry in self.tree.unfull_tips() {
+            let chain = entry.as_best();
+            if !self.is_better(&chain, &self.best, db) {
+                continue;
+            }
+            let candidate = (!waits(entry), entry);
+            let first = found.is_none_or(|other| {
+                let same = candidate.0 == other.0;
+                candidate.0 > other.0 || same && self.is_better(&chain, &other.1.as_best(), db)
+            });
+            if first {
+                found = Some(candidate);
+            }
+        }
+        found.map(|(_, entry)| entry)
+    }
+
     fn below(&self, best: &Best, db: &dyn Reader) -> Option<Best> {
         let header = self.header_at(&best.point, db)?;
         self.parent_of(&header.header, db).map(|known| known.as_best())

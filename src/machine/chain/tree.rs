@@ -126,6 +126,11 @@ impl Tree {
             .max_by_key(|entry| (entry.worth(), std::cmp::Reverse(entry.point.hash)))
     }
 
+    /// Ends of chains that lack bodies.
+    pub fn unfull_tips(&self) -> impl Iterator<Item = &Entry> {
+        self.tips().filter(|entry| !entry.full)
+    }
+
     pub fn full_points(&self) -> Vec<Point> {
         self.entries.values().filter(|entry| entry.full).map(|entry| entry.point).collect()
     }

@@ -11,6 +11,9 @@ use crate::types::rng::Rng;
 
 const WAIT_MIN_MS: u64 = 500;
 const WAIT_MAX_MS: u64 = 60_000;
+/// A connection that stood for this long was a success; one that ends sooner, as with a peer that has set us aside, is
+/// one more failure.
+const STOOD_MS: u64 = 60_000;
 
 /// An HN to be connected with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,18 +51,21 @@ impl Dialler {
         self.tried.retain(|endpoint, _| targets.iter().any(|target| target.endpoint == *endpoint));
     }
 
-    /// The peer has greeted.
-    pub fn succeeded(&mut self, endpoint: &Endpoint) {
-        self.tried.remove(endpoint);
-    }
-
-    /// A dial failed, or its connection ended.
-    pub fn failed(&mut self, endpoint: Endpoint, now: Monotonic, rng: &mut Rng) {
+    /// A dial failed, or its connection ended, which had been ready since then.
+    pub fn ended(
+        &mut self,
+        endpoint: Endpoint,
+        now: Monotonic,
+        ready: Option<Monotonic>,
+        rng: &mut Rng,
+    ) {
         if !self.targets.iter().any(|target| target.endpoint == endpoint) {
             self.tried.remove(&endpoint);
             return;
         }
-        let before = self.tried.get(&endpoint).map_or(WAIT_MIN_MS / 2, |retry| retry.wait_ms);
+        let stood = ready.is_some_and(|since| now.since(since) >= STOOD_MS);
+        let tried = self.tried.get(&endpoint).filter(|_| !stood);
+        let before = tried.map_or(WAIT_MIN_MS / 2, |retry| retry.wait_ms);
         let wait_ms = (before * 2).clamp(WAIT_MIN_MS, WAIT_MAX_MS);
         let jittered = wait_ms * 3 / 4 + rng.below(wait_ms / 2);
         self.tried.insert(endpoint, Retry { wait_ms, at: now.plus(jittered) });

@@ -85,6 +85,11 @@ impl Peer {
         self.key.is_some()
     }
 
+    /// Since when.
+    pub fn ready_since(&self) -> Option<Monotonic> {
+        self.key.map(|_| self.connected)
+    }
+
     /// It has.
     pub fn greeted(&mut self, now: Monotonic, hello: &Hello, address: Address, masternode: bool) {
         self.key = Some(hello.key);

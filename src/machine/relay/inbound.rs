@@ -7,6 +7,7 @@ use crate::machine::event::PeerId;
 use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::turn::Turn;
+use crate::rules::refusal::Refusal;
 use crate::types::clock::Monotonic;
 use crate::types::hash::TxId;
 use crate::types::message::{IDS_MAX, Message};
@@ -74,9 +75,12 @@ impl Relay {
         true
     }
 
-    /// A message delivered was refused: it is not asked for again.
-    pub fn refused(&mut self, id: &TxId) {
+    /// A message delivered was refused: it is not asked for again, unless it only came too early.
+    pub fn refused(&mut self, id: &TxId, why: Refusal) {
         self.wanted.remove(id);
+        if why == Refusal::TooEarly {
+            return;
+        }
         self.refused.push_back(*id);
         if self.refused.len() > REFUSED_MAX {
             self.refused.pop_front();

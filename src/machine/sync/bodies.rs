@@ -13,6 +13,10 @@ use crate::types::tx::Tx;
 
 /// Bodies asked from one peer at once: small enough that a slow peer holds up little.
 const RANGE_MAX: usize = 64;
+/// How long a chain whose next body nobody delivers stands back behind others.
+const STALLED_MS: u64 = 120_000;
+/// Chains that stand back: as many as there are tips.
+const STALLED_MAX: usize = 64;
 
 /// What one peer was asked.
 #[derive(Debug)]
@@ -71,6 +75,7 @@ impl Sync {
             return Ok(false);
         }
         let Some(mut request) = self.bodies.remove(&from) else { return Ok(false) };
+        self.progress_at = turn.now.mono;
         for (point, messages) in request.points.iter().zip(bodies) {
             if let Err(why) = chain.add_body(&point.hash, messages, &mut turn.db) {
                 self.requeue(request);
@@ -105,9 +110,15 @@ impl Sync {
         self.queue.make_contiguous().sort_unstable_by_key(|point| point.height);
     }
 
-    /// Points towards the best header that lacks bodies; made anew when another header is the best.
+    /// Points towards the best chain that lacks bodies; made anew when another one is the best.
     fn plan_queue(&mut self, turn: &Turn, view: &View) {
-        let Some(tip) = view.chain.best_unfull() else {
+        let now = turn.now.mono;
+        self.stalled.retain(|_, until| *until > now);
+        if now.since(self.progress_at) >= 2 * self.answer_ms && self.heading.is_some() {
+            self.stall(now, view);
+        }
+        let stalled = |point: &Point| self.stalled.contains_key(&point.hash);
+        let Some(tip) = view.chain.heading(stalled, &turn.db) else {
             self.queue.clear();
             self.heading = None;
             return;
@@ -115,16 +126,34 @@ impl Sync {
         if self.heading == Some(tip.point.hash) && !self.queue.is_empty() {
             return;
         }
-        let age = turn.now.mono.since(tip.seen);
+        let age = now.since(tip.seen);
         let mut lacking = view.chain.lacking(tip);
         // A single new block is completed from the mempool: only when that takes too long it is fetched.
         if lacking.len() == 1 && (view.relay.is_pending(&tip.point.hash) || age < PATIENCE_MS) {
-            self.due = self.due.min(turn.now.mono.plus(PATIENCE_MS));
+            self.due = self.due.min(now.plus(PATIENCE_MS));
             lacking.clear();
         }
         let asked =
             |point: &Point| self.bodies.values().any(|request| request.points.contains(point));
         self.queue = lacking.into_iter().filter(|point| !asked(point)).collect();
-        self.heading = Some(tip.point.hash);
+        if self.heading != Some(tip.point.hash) {
+            self.heading = Some(tip.point.hash);
+            self.progress_at = now;
+        }
+        self.due = self.due.min(self.progress_at.plus(2 * self.answer_ms));
+    }
+
+    /// Nobody delivers towards the heading: other chains come first for a while.
+    fn stall(&mut self, now: Monotonic, view: &View) {
+        self.progress_at = now;
+        let entry = self.heading.and_then(|hash| view.chain.entry(&hash));
+        let lowest = entry.and_then(|entry| view.chain.lacking(entry).first().copied());
+        if let Some(point) = lowest {
+            if self.stalled.len() >= STALLED_MAX {
+                self.stalled.pop_first();
+            }
+            self.stalled.insert(point.hash, now.plus(STALLED_MS));
+            self.queue.clear();
+        }
     }
 }
