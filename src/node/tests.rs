@@ -93,7 +93,7 @@ impl World {
     }
 
     fn now(&self) -> Now {
-        let mono = Monotonic(self.now_ms - self.network.clock.origin.0 + 1_000);
+        let mono = Monotonic(self.now_ms + 100_000 - self.network.clock.origin.0);
         Now { wall: Timestamp(self.now_ms), mono, synchronised: true }
     }
 
@@ -183,4 +183,17 @@ fn two_nodes_share_one_chain_with_their_heartbeats() {
     assert_eq!(statuses[0].tip, statuses[1].tip);
     assert_eq!(statuses[0].tip.point.height, Height(15));
     assert_eq!(statuses[0].mempool.messages, 0, "all heartbeats are in blocks");
+}
+
+#[test]
+fn nothing_is_due_before_the_origin_but_a_look_at_the_clocks() {
+    let mut world = World::new(1);
+    world.now_ms -= 60_000;
+    world.nodes[0] = world.open(0);
+    for _ in 0..3 {
+        world.deliver(0, Event::Wake);
+        let now = world.now().mono;
+        assert_eq!(world.nodes[0].next_wake(), now.plus(1_000));
+        world.now_ms += 1_000;
+    }
 }

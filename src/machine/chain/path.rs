@@ -131,13 +131,13 @@ impl Chain {
     /// only when there is no other, or a forger that keeps a body back could hold up every other chain.
     pub fn heading(&self, stalled: impl Fn(&Point) -> bool, db: &dyn Reader) -> Option<&Entry> {
         let waits = |entry: &Entry| self.lacking(entry).first().is_some_and(&stalled);
-        let mut found: Option<(bool, &Entry)> = None;
+        let mut found: Option<(u8, &Entry)> = None;
         for entry in self.tree.unfull_tips() {
             let chain = entry.as_best();
             if !self.is_better(&chain, &self.best, db) {
                 continue;
             }
-            let candidate = (!waits(entry), entry);
+            let candidate = (u8::from(!waits(entry)), entry);
             let first = found.is_none_or(|other| {
                 let same = candidate.0 == other.0;
                 candidate.0 > other.0 || same && self.is_better(&chain, &other.1.as_best(), db)
