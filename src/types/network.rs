@@ -1,4 +1,5 @@
-//! A network: its identity, its parameters by round, its founders (`docs/protocol.md` §2), and its file in TOML.
+//! A network: its identity, its parameters by round, its founders (`docs/protocol.md` §2). How its file is read and
+//! checked is in `network/file.rs`.
 //!
 //! A `Network` that exists is valid: `parse` checks every bound.
 
@@ -8,19 +9,19 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
-use super::clock::{Clock, Round, Timestamp};
+use super::clock::{Clock, Round};
 use super::codec;
 use super::hash::{Hash, hash};
 use super::key::PublicKey;
+
+mod file;
+
+pub use file::NetworkError;
 
 /// Most HNs that a registry, and so a list of founders, may hold (§2).
 pub const REGISTRY_MAX: usize = 4096;
 /// Most forging slots in a round: a plan and two rounds of blocks must fit in memory.
 pub const SLOTS_MAX: u32 = 256;
-/// Most entries in the list of parameters: one a quarter for a century.
-const ENTRIES_MAX: usize = 400;
-/// Longest name of a network, in bytes.
-const NAME_MAX: usize = 32;
 
 /// Everything the rules need to know about a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,47 +127,6 @@ pub struct LedgerValues {
     pub controller: String,
 }
 
-/// The file as written, before its bounds are checked.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NetworkFile {
-    name: String,
-    magic: u32,
-    origin: u64,
-    slot_seconds: u64,
-    slots: u32,
-    seal_slots: u32,
-    first_round: Round,
-    source: Source,
-    #[serde(default)]
-    founders: Vec<Founder>,
-    parameters: Vec<Entry>,
-}
-
-/// What is wrong with a network file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NetworkError {
-    /// Not TOML, or a key unknown, missing or of a wrong type; the parser's words, with the line.
-    Syntax(String),
-    /// A value out of its bounds.
-    Value { key: &'static str, why: String },
-}
-
-impl fmt::Display for NetworkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NetworkError::Syntax(text) => f.write_str(text.trim_end()),
-            NetworkError::Value { key, why } => write!(f, "{key}: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for NetworkError {}
-
-fn wrong(key: &'static str, why: impl Into<String>) -> Result<(), NetworkError> {
-    Err(NetworkError::Value { key, why: why.into() })
-}
-
 impl Network {
     /// The main network, compiled in.
     pub fn main() -> Network {
@@ -180,62 +140,12 @@ impl Network {
 
     /// A network from the text of its file.
     pub fn parse(text: &str) -> Result<Network, NetworkError> {
-        let file: NetworkFile =
-            toml::from_str(text).map_err(|error| NetworkError::Syntax(error.to_string()))?;
-        Network::from_file(file)
+        file::parse(text)
     }
 
     /// The text that `parse` reads back as this network.
     pub fn to_toml(&self) -> String {
-        let file = NetworkFile {
-            name: self.name.clone(),
-            magic: self.magic,
-            origin: self.clock.origin.0 / 1000,
-            slot_seconds: self.clock.slot_ms / 1000,
-            slots: self.clock.slots,
-            seal_slots: self.clock.seal_slots,
-            first_round: self.first_round,
-            source: self.source,
-            founders: self.founders.clone(),
-            parameters: self.entries.clone(),
-        };
-        toml::to_string(&file).expect("a network is plain data")
-    }
-
-    fn from_file(file: NetworkFile) -> Result<Network, NetworkError> {
-        check_identity(&file)?;
-        check_founders(&file.founders)?;
-        check_entries(&file)?;
-        let id = hash(
-            "network",
-            &[&codec::encode(&(
-                &file.name,
-                file.magic,
-                file.origin,
-                file.slot_seconds,
-                file.slots,
-                file.seal_slots,
-                file.first_round,
-                file.source,
-                &file.founders,
-            ))],
-        );
-        let clock = Clock {
-            origin: Timestamp::from_secs(file.origin),
-            slot_ms: file.slot_seconds * 1000,
-            slots: file.slots,
-            seal_slots: file.seal_slots,
-        };
-        Ok(Network {
-            name: file.name,
-            magic: file.magic,
-            clock,
-            first_round: file.first_round,
-            source: file.source,
-            founders: file.founders,
-            entries: file.parameters,
-            id,
-        })
+        file::write(self)
     }
 
     /// H("network", …) over what can never change (§2).
@@ -268,100 +178,6 @@ impl Network {
     pub fn address_of(&self, key: &PublicKey) -> Address {
         Address::of(key, self.prefix())
     }
-}
-
-fn check_identity(file: &NetworkFile) -> Result<(), NetworkError> {
-    let printable = file.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if file.name.is_empty() || file.name.len() > NAME_MAX || !printable {
-        return wrong("name", format!("1 to {NAME_MAX} letters, digits or dashes are due"));
-    }
-    // 253,402,300,800 is the year 10000: below it, no arithmetic on milliseconds overflows.
-    if file.origin > 253_402_300_800 {
-        return wrong("origin", "later than the year 9999");
-    }
-    if !(1..=86_400).contains(&file.slot_seconds) {
-        return wrong("slot_seconds", "1 to 86400 are due");
-    }
-    if !(1..=SLOTS_MAX).contains(&file.slots) {
-        return wrong("slots", format!("1 to {SLOTS_MAX} are due"));
-    }
-    if !(1..=SLOTS_MAX).contains(&file.seal_slots) {
-        return wrong("seal_slots", format!("1 to {SLOTS_MAX} are due"));
-    }
-    Ok(())
-}
-
-fn check_founders(founders: &[Founder]) -> Result<(), NetworkError> {
-    if founders.len() > REGISTRY_MAX {
-        return wrong("founders", format!("at most {REGISTRY_MAX} are possible"));
-    }
-    let mut keys = std::collections::BTreeSet::new();
-    let mut endpoints = std::collections::BTreeSet::new();
-    for founder in founders {
-        if !(1..=3).contains(&founder.weight) {
-            return wrong("founders.weight", format!("{} is not 1, 2 or 3", founder.weight));
-        }
-        if founder.port == 0 {
-            return wrong("founders.port", "0 is no port");
-        }
-        if !keys.insert(founder.public_key) {
-            return wrong("founders.public_key", format!("{} is there twice", founder.public_key));
-        }
-        if !endpoints.insert((founder.ip, founder.port)) {
-            let place = format!("{}:{} is there twice", founder.ip, founder.port);
-            return wrong("founders.ip", place);
-        }
-    }
-    Ok(())
-}
-
-fn check_entries(file: &NetworkFile) -> Result<(), NetworkError> {
-    let entries = &file.parameters;
-    if entries.is_empty() || entries.len() > ENTRIES_MAX {
-        return wrong("parameters", format!("1 to {ENTRIES_MAX} entries are due"));
-    }
-    // The first block may come in first_round: an entry must be in force then.
-    if entries[0].from_round > file.first_round {
-        return wrong("parameters.from_round", "the first entry must be in force in first_round");
-    }
-    if !entries.windows(2).all(|pair| pair[0].from_round < pair[1].from_round) {
-        return wrong("parameters.from_round", "each entry must start later than the one before");
-    }
-    for Entry { values, .. } in entries {
-        if values.prefix != entries[0].values.prefix {
-            return wrong("parameters.values.prefix", "it can never change");
-        }
-        if !(1..=1000).contains(&values.messages_max) {
-            return wrong("parameters.values.messages_max", "1 to 1000 are due");
-        }
-        if values.messages_min > values.messages_max || values.senders_min > values.messages_max {
-            return wrong("parameters.values.messages_min", "more than messages_max");
-        }
-        if values.activity_rounds == 0 || values.active_min == 0 {
-            return wrong("parameters.values.activity_rounds", "at least 1 round and 1 HN are due");
-        }
-        if values.tests_per_slot > 100
-            || values.test_kinds.is_empty()
-            || values.test_kinds.len() > 16
-        {
-            return wrong("parameters.values.tests_per_slot", "at most 100, of 1 to 16 kinds");
-        }
-        if !(1..=64).contains(&values.dial_count) || values.forge_peers_min > values.dial_count {
-            return wrong("parameters.values.dial_count", "1 to 64, and at least forge_peers_min");
-        }
-        let controller = &values.ledger.controller;
-        let hex = controller.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if controller.len() != 56 || !hex {
-            return wrong(
-                "parameters.values.ledger.controller",
-                "56 lower-case hex digits are due",
-            );
-        }
-        if values.ledger.step == 0 || values.ledger.first_height == 0 {
-            return wrong("parameters.values.ledger.step", "step and first_height start at 1");
-        }
-    }
-    Ok(())
 }
 
 impl TestKind {
