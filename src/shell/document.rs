@@ -55,13 +55,13 @@ pub struct HealthDocument {
 }
 
 /// `hypernode.peers/1`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct PeersDocument {
     pub peers: Vec<PeerStatus>,
 }
 
 /// `hypernode.mempool/1`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct MempoolDocument {
     pub messages: Vec<PoolEntry>,
 }
@@ -73,19 +73,19 @@ pub struct TxIdDocument {
 }
 
 /// `hypernode.headers/1`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct HeadersDocument {
     pub headers: Vec<HeaderDocument>,
 }
 
 /// `hypernode.recent/1`: valid blocks as they came in, on whatever fork, oldest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct RecentDocument {
     pub blocks: Vec<RecentBlock>,
 }
 
 /// `hypernode.block/1`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct BlockDocument {
     #[serde(flatten)]
     pub header: HeaderDocument,
@@ -93,7 +93,7 @@ pub struct BlockDocument {
 }
 
 /// A block of the best chain without its messages. Genesis has a height and a hash.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct HeaderDocument {
     pub height: Height,
     pub hash: Option<BlockHash>,
@@ -113,10 +113,10 @@ pub struct HeaderDocument {
 }
 
 /// A message of a block.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct TxDocument {
     pub id: TxId,
-    pub kind: &'static str,
+    pub kind: String,
     pub round: Round,
     pub sender: PublicKey,
     pub sender_address: String,
@@ -216,7 +216,7 @@ impl TxDocument {
     fn new(tx: Tx, network: &Network) -> TxDocument {
         TxDocument {
             id: tx.id(),
-            kind: tx.body.kind(),
+            kind: tx.body.kind().to_owned(),
             round: tx.round,
             sender: tx.sender,
             sender_address: tx.sender_address(network).to_string(),

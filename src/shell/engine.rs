@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::guard::{Guard, GuardError};
 use super::store::{Store, StoreError};
@@ -54,7 +54,7 @@ pub struct Engine {
 }
 
 /// A valid block that came in, on whatever fork.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentBlock {
     #[serde(flatten)]
     pub point: Point,
