@@ -22,3 +22,6 @@ pub mod node;
 
 /// The node on a real machine: disk, sockets, clock.
 pub mod shell;
+
+/// The commands.
+pub mod cli;

@@ -1,11 +1,12 @@
-//! The `hypernode` binary.
+//! The `hypernode` binary: its arguments go to the library, whose answer is the exit code.
 
-fn main() {}
+use std::process::ExitCode;
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_package_names_its_version() {
-        assert_eq!(env!("CARGO_PKG_VERSION"), "0.1.0");
-    }
+use hypernode::cli::{self, Exit};
+
+#[allow(clippy::disallowed_methods, reason = "here is where arguments are read")]
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    // The panic hook has said what happened by then; what is left to tell the caller is that it is our bug.
+    std::panic::catch_unwind(|| cli::run(arguments)).unwrap_or(Exit::Bug).into()
 }

@@ -153,6 +153,11 @@ impl Network {
         self.id
     }
 
+    /// The parameters and the rounds from which they are in force, in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// First byte of this network's addresses.
     pub fn prefix(&self) -> u8 {
         self.entries[0].values.prefix

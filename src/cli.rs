@@ -1,0 +1,139 @@
+//! The commands: arguments in, data on standard output, messages on standard error, an exit code back.
+//!
+//! No rule of the protocol lives here. Each command is a file; what they share is how they read (`config`, `duration`,
+//! `number`), how they write (`output`, `table`, `style`) and how they fail (`failure`, `exit`).
+
+use std::ffi::OsString;
+
+use argh::{ArgsInfo, EarlyExit, FromArgs};
+
+pub use exit::Exit;
+use failure::{Failure, Outcome};
+use output::{Output, note};
+
+mod address;
+mod api;
+mod block;
+mod choice;
+mod clock;
+mod config;
+mod duration;
+mod exit;
+mod failure;
+mod file;
+mod init;
+mod key;
+mod mempool;
+mod network;
+mod number;
+mod output;
+mod peers;
+mod run;
+mod secret;
+mod status;
+mod style;
+mod table;
+mod version;
+
+/// A proof-of-stake masternode for small boards. Start with `hypernode devnet`: a private network on this machine.
+#[derive(FromArgs, ArgsInfo, Debug)]
+struct Arguments {
+    #[argh(subcommand)]
+    command: Command,
+}
+
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand)]
+enum Command {
+    Init(init::Init),
+    Run(run::Run),
+    Status(status::Status),
+    Peers(peers::Peers),
+    Block(block::Block),
+    Headers(block::Headers),
+    Mempool(mempool::Mempool),
+    Address(address::Address),
+    Clock(clock::Clock),
+    Key(key::Key),
+    Network(network::Network),
+    Version(version::Version),
+}
+
+/// Runs the command that the arguments name; they come without the name of the program.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
+    let arguments: Result<Vec<String>, OsString> = arguments.map(OsString::into_string).collect();
+    let Ok(arguments) = arguments else {
+        note("hypernode: arguments are text in UTF-8");
+        return Exit::Usage;
+    };
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut out = Output::stdout();
+    let (json, outcome) = match Arguments::from_args(&["hypernode"], &words) {
+        Ok(Arguments { command }) => (command.json(), command.run(&mut out)),
+        Err(early) => (words.contains(&"--json"), without_command(&early, &mut out)),
+    };
+    // What was written before a failure is data too.
+    let outcome = outcome.and_then(|exit| out.flush().map(|()| exit));
+    outcome.unwrap_or_else(|failure| tell(&failure, json, &mut out))
+}
+
+/// Help was asked for, or the arguments make no sense.
+fn without_command(early: &EarlyExit, out: &mut Output) -> Outcome {
+    let text = early.output.trim_end();
+    match early.status {
+        Ok(()) => out.line(text).map(|()| Exit::Done),
+        Err(()) => Err(Failure::new(Exit::Usage, "usage", text).action("see `hypernode --help`")),
+    }
+}
+
+fn tell(failure: &Failure, json: bool, out: &mut Output) -> Exit {
+    let exit = failure.exit();
+    if exit == Exit::Done {
+        return exit;
+    }
+    if json {
+        // A reader that has gone does not change how the command ended.
+        let _ = out.line(failure.json()).and_then(|()| out.flush());
+    } else {
+        let _ = out.flush();
+        note(failure.line());
+    }
+    exit
+}
+
+impl Command {
+    /// Whether the command answers in JSON, errors too.
+    fn json(&self) -> bool {
+        match self {
+            Command::Init(init) => init.json,
+            Command::Run(_) => false,
+            Command::Status(status) => status.json,
+            Command::Peers(peers) => peers.json,
+            Command::Block(block) => block.json,
+            Command::Headers(headers) => headers.json,
+            Command::Mempool(mempool) => mempool.json,
+            Command::Address(address) => address.json,
+            Command::Clock(clock) => clock.json,
+            Command::Key(key) => key.json(),
+            Command::Network(network) => network.json(),
+            Command::Version(version) => version.json,
+        }
+    }
+
+    fn run(self, out: &mut Output) -> Outcome {
+        match self {
+            Command::Init(init) => init.run(out),
+            Command::Run(run) => run.run(),
+            Command::Status(status) => status.run(out),
+            Command::Peers(peers) => peers.run(out),
+            Command::Block(block) => block.run(out),
+            Command::Headers(headers) => headers.run(out),
+            Command::Mempool(mempool) => mempool.run(out),
+            Command::Address(address) => address.run(out),
+            Command::Clock(clock) => clock.run(out),
+            Command::Key(key) => key.run(out),
+            Command::Network(network) => network.run(out),
+            Command::Version(version) => version.run(out),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Asking a running node, over its Unix socket: which one, and what its answers mean for a command.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::config::Layers;
+use super::exit::Exit;
+use super::failure::{Failure, Outcome};
+use super::output::Output;
+use crate::shell::client::{self, Answer, ClientError};
+
+/// The interface of one node.
+#[derive(Debug)]
+pub struct Api {
+    socket: PathBuf,
+}
+
+/// The body of a refusal.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Reason,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    code: String,
+    message: String,
+    action: Option<String>,
+}
+
+impl Api {
+    /// The node of `--api SOCKET`, of `--config FILE`, or the installed one.
+    pub fn choose(api: Option<&Path>, config: Option<&Path>) -> Result<Api, Failure> {
+        match (api, config) {
+            (Some(_), Some(_)) => {
+                Err(Failure::new(Exit::Usage, "usage", "--api and --config exclude each other"))
+            }
+            (Some(socket), None) => Ok(Api { socket: socket.to_owned() }),
+            (None, config) => Ok(Api { socket: Layers::read(config)?.api_socket()? }),
+        }
+    }
+
+    /// The JSON text of an answer, without a line end.
+    pub fn text(&self, path: &str) -> Result<String, Failure> {
+        let answer = client::get(&self.socket, path).map_err(|error| self.unreachable(&error))?;
+        if answer.status >= 300 {
+            return Err(refused(&answer));
+        }
+        let text = String::from_utf8(answer.body).map_err(|_| malformed())?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// An answer as a value.
+    pub fn value<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        parse(&self.text(path)?)
+    }
+
+    /// Prints the answer as it is, which is the JSON form of most commands.
+    pub fn print(&self, path: &str, out: &mut Output) -> Outcome {
+        out.line(self.text(path)?)?;
+        Ok(Exit::Done)
+    }
+
+    fn unreachable(&self, error: &ClientError) -> Failure {
+        let message = format!("no answer from the node at {}", self.socket.display());
+        match error {
+            ClientError::NotRunning => Failure::new(
+                Exit::Unreachable,
+                "not_running",
+                format!("no node is running at {}", self.socket.display()),
+            )
+            .action("start one with `hypernode run`, or name another with --config or --api"),
+            ClientError::Permission => Failure::new(Exit::Permission, "permission", message)
+                .because(error)
+                .action("run it as the user of the node, or as a member of its group"),
+            ClientError::Timeout
+            | ClientError::TooLong
+            | ClientError::Malformed
+            | ClientError::Io(_) => {
+                Failure::new(Exit::Unreachable, "unreachable", message).because(error)
+            }
+        }
+    }
+}
+
+/// A value from the text of an answer.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| malformed().because(&error))
+}
+
+fn malformed() -> Failure {
+    Failure::new(Exit::Unreachable, "malformed", "the node's answer is not understood")
+        .action("use the same version for commands and node")
+}
+
+fn refused(answer: &Answer) -> Failure {
+    match serde_json::from_slice(&answer.body) {
+        Ok(Refusal { error: Reason { code, message, action } }) => {
+            let failure = Failure::new(Exit::Failed, code, message);
+            match action {
+                Some(action) => failure.action(action),
+                None => failure,
+            }
+        }
+        Err(_) => malformed(),
+    }
+}

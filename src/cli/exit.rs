@@ -1,0 +1,64 @@
+//! Exit codes: the whole table, so that scripts and systemd (`RestartPreventExitStatus`) can rely on it.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, healthy.
+    Done = 0,
+    /// It did not work out.
+    Failed = 1,
+    /// Arguments that make no sense.
+    Usage = 2,
+    /// `status`: there is no node to ask.
+    NotRunning = 3,
+    /// The database or the sign state is damaged.
+    Damaged = 65,
+    /// A key or a file is missing.
+    Missing = 66,
+    /// The node cannot be reached.
+    Unreachable = 69,
+    /// A bug of ours.
+    Bug = 70,
+    /// The disk is full, or fails.
+    Storage = 74,
+    /// The clock is not trusted or the chain is being fetched: try later.
+    Later = 75,
+    /// Our key signs elsewhere: stay down.
+    Elsewhere = 76,
+    /// The permissions of a key are too wide.
+    Permission = 77,
+    /// The configuration is wrong.
+    Configuration = 78,
+}
+
+impl Exit {
+    const ALL: [Exit; 13] = [
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::NotRunning,
+        Exit::Damaged,
+        Exit::Missing,
+        Exit::Unreachable,
+        Exit::Bug,
+        Exit::Storage,
+        Exit::Later,
+        Exit::Elsewhere,
+        Exit::Permission,
+        Exit::Configuration,
+    ];
+
+    /// The exit of a code of the table; one that is not in it is our bug.
+    pub fn from_code(code: u8) -> Exit {
+        Exit::ALL.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Exit::Bug)
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}

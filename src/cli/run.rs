@@ -1,0 +1,88 @@
+//! `run`: the node, until it is asked to stop.
+
+use std::path::PathBuf;
+
+use argh::{ArgsInfo, FromArgs};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+
+use super::config::raw::{Key, Place, Setting};
+use super::config::{Config, Layers};
+use super::exit::Exit;
+use super::failure::{Failure, Outcome};
+use crate::shell::driver::{self, RunOptions};
+use crate::shell::journal;
+use crate::types::clock::Timestamp;
+
+/// Run the node, until SIGTERM or Ctrl-C.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "run")]
+pub struct Run {
+    /// configuration; /etc/hypernode/hypernode.toml otherwise
+    #[argh(option)]
+    pub config: Option<PathBuf>,
+
+    /// how much to log: error, warn, info, debug or trace
+    #[argh(option)]
+    pub log: Option<String>,
+}
+
+impl Run {
+    /// Runs it.
+    pub fn run(self) -> Outcome {
+        let mut layers = Layers::read(self.config.as_deref())?;
+        layers.raw.flag("--log", Key::Log, self.log);
+        be_a_child(&layers)?;
+        let config = layers.validate()?;
+        if config.network.founders.is_empty() {
+            let message =
+                format!("network {} is not launched yet: it has no founders", config.network.name);
+            return Err(Failure::new(Exit::Configuration, "not_launched", message).action(
+                "`hypernode devnet` makes a private network on this machine; for another, write a network file \
+                 with founders and name it in the configuration",
+            ));
+        }
+        journal::start(config.log).map_err(|error| {
+            Failure::new(Exit::Bug, "log", "the log is started twice").because(&error)
+        })?;
+        driver::run(options(config)).map_err(|error| {
+            let exit = Exit::from_code(error.exit_code());
+            Failure::new(exit, error.code(), "the node cannot run")
+                .because(&error)
+                .action(error.action())
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+/// A devnet names itself in the environment of its children: they never outlive it. The kernel is told first, then
+/// asked, so that there is no moment in between.
+fn be_a_child(layers: &Layers) -> Result<(), Failure> {
+    let Some(Setting { text, place: Place::Environment(name) }) =
+        layers.raw.setting(Key::LivesWith)
+    else {
+        return Ok(());
+    };
+    let failure = |why: &str| Failure::new(Exit::Failed, "lives_with", format!("{name}: {why}"));
+    let parent = Pid::from_raw(text.parse().map_err(|_| failure("not a process"))?);
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| failure("the kernel does not know it").because(&error))?;
+    match getppid() == parent {
+        true => Ok(()),
+        false => Err(failure("the devnet that started this node is gone")),
+    }
+}
+
+fn options(config: Config) -> RunOptions {
+    let built = env!("HYPERNODE_BUILT").parse().expect("build.rs writes a number");
+    RunOptions {
+        network: config.network,
+        key_file: config.key,
+        listen: config.listen,
+        data_dir: config.data_dir,
+        sign_dir: config.sign_dir,
+        api_socket: config.api_socket,
+        map_size: config.map_size,
+        built: Timestamp::from_secs(built),
+        lives_with: config.lives_with,
+    }
+}

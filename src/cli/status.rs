@@ -1,0 +1,184 @@
+//! `status`: how a node is, on one screen.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use argh::{ArgsInfo, FromArgs};
+
+use super::api::{self, Api};
+use super::duration::words;
+use super::exit::Exit;
+use super::failure::{Failure, Outcome};
+use super::number::count;
+use super::output::Output;
+use super::style::Style;
+use crate::machine::status::{ClockStatus, Duties, Status as Report, SyncStatus};
+use crate::shell::document::{State, StatusDocument};
+
+/// Duties shown; more do not fit on one screen.
+const DUTIES_SHOWN: usize = 6;
+/// Pause between two looks with `--watch`.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Show how a node is: chain, slots forged and missed, peers, clock.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "status")]
+pub struct Status {
+    /// configuration of the node
+    #[argh(option)]
+    pub config: Option<PathBuf>,
+
+    /// unix socket of the node, instead
+    #[argh(option)]
+    pub api: Option<PathBuf>,
+
+    /// look again each second
+    #[argh(switch)]
+    pub watch: bool,
+
+    /// print one JSON object (each second with --watch)
+    #[argh(switch)]
+    pub json: bool,
+}
+
+impl Status {
+    /// Prints it, once or each second.
+    pub fn run(self, out: &mut Output) -> Outcome {
+        let api = Api::choose(self.api.as_deref(), self.config.as_deref())?;
+        let mut text = self.look(&api, out.style())?;
+        if !self.watch {
+            out.line(&text.0)?;
+            return Ok(text.1);
+        }
+        loop {
+            // Home and clear, so that the screen does not scroll.
+            let clear = if out.is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+            out.line(format_args!("{clear}{}", text.0))?;
+            out.flush()?;
+            smol::block_on(smol::Timer::after(WATCH_PAUSE));
+            // Once seen, a node that is gone is worth waiting for: it may be starting again.
+            text = match self.look(&api, out.style()) {
+                Err(failure) if self.json => (failure.json(), failure.exit()),
+                Err(failure) => (failure.line(), failure.exit()),
+                Ok(text) => text,
+            };
+        }
+    }
+
+    fn look(&self, api: &Api, style: Style) -> Result<(String, Exit), Failure> {
+        let text = api.text("/v1/status").map_err(|failure| match failure.exit() {
+            Exit::Unreachable if failure.is_not_running() => failure.with_exit(Exit::NotRunning),
+            _ => failure,
+        })?;
+        let answer: StatusDocument = api::parse(&text)?;
+        let failed = answer.state == State::StorageFailed;
+        let exit = if failed { Exit::Storage } else { Exit::Done };
+        Ok((if self.json { text } else { screen(&answer, style) }, exit))
+    }
+}
+
+fn screen(answer: &StatusDocument, style: Style) -> String {
+    let Some(report) = &answer.status else {
+        let cause = answer.cause.as_deref().unwrap_or("unknown");
+        let action = answer.action.as_deref().unwrap_or("it tries again by itself");
+        return format!("{}: {cause}\n{action}", style.bad("storage failed"));
+    };
+    let mut lines = Vec::new();
+    let mut put = |name: &str, text: String| lines.push(format!("{name:<9} {text}"));
+    put("node", format!("{} on {}", style.bold(&report.address), report.network));
+    put("now", moment(report));
+    let tip = report.tip;
+    let hash = tip.point.hash.0.short();
+    let place = match (tip.round, tip.slot) {
+        (Some(round), Some(slot)) => format!("round {round} slot {slot}, weight {}", tip.weight),
+        _ => "genesis".to_owned(),
+    };
+    put(
+        "tip",
+        format!("{} {hash}  {place}", style.bold(format_args!("height {}", tip.point.height))),
+    );
+    put("sync", sync(&report.sync, style));
+    put("duties", duties(&report.duties, report.time.0, style));
+    for duty in report.duties.recent.iter().rev().take(DUTIES_SHOWN) {
+        let outcome = match (duty.forged, duty.missed) {
+            (Some(hash), _) => style.good(format_args!("forged {}", hash.0.short())),
+            (None, Some(why)) => style.bad(format_args!("missed: {why}")),
+            (None, None) => "unknown".to_owned(),
+        };
+        put("", format!("round {} slot {}  {outcome}", duty.round, duty.slot));
+    }
+    let peers = report.peers;
+    put("peers", format!("{} dialled, {} accepted", peers.dialled, peers.accepted));
+    let aside = match peers.set_aside {
+        0 => String::new(),
+        aside => style.warn(format_args!(", {aside} set aside")),
+    };
+    let (sharing, list) = (peers.sharing_tip, peers.dial_list);
+    put("", format!("{sharing} of {list} on our dial list share our tip{aside}"));
+    let pool = report.mempool;
+    let messages = count(u64::from(pool.messages), "message");
+    put("mempool", format!("{messages}, {}", count(pool.bytes, "byte")));
+    put("clock", clock(&report.clock, style));
+    if report.refused_signature > 0 {
+        let refused = count(report.refused_signature, "conflicting signature");
+        put("signing", style.warn(format_args!("{refused} refused")));
+    }
+    for (code, refused) in &report.refused_blocks {
+        put("refused", format!("{}: {code}", count(*refused, "block")));
+    }
+    put("uptime", words(report.uptime_ms));
+    lines.join("\n")
+}
+
+fn moment(report: &Report) -> String {
+    match (report.round, report.slot) {
+        (Some(round), Some(slot)) => {
+            let kind = if report.seal_slot { "seal" } else { "forging" };
+            format!("round {round}, slot {slot} ({kind})")
+        }
+        _ => "before the network's origin".to_owned(),
+    }
+}
+
+fn sync(sync: &SyncStatus, style: Style) -> String {
+    if !sync.behind {
+        return style.good("up to date");
+    }
+    let mut text = style.warn("behind");
+    if let Some(target) = sync.target {
+        text += &format!(", fetching up to height {target}");
+    }
+    if let Some(rate) = sync.blocks_per_second {
+        text += &format!(", {rate} blocks/s");
+    }
+    if let Some(seconds) = sync.seconds_left {
+        text += &format!(", {} left", words(seconds.saturating_mul(1000)));
+    }
+    text
+}
+
+fn duties(duties: &Duties, now_ms: u64, style: Style) -> String {
+    let next = match duties.next {
+        Some(next) => {
+            let wait = words(next.starts_at.0.saturating_sub(now_ms));
+            format!("forges round {} slot {} in {wait}", next.round, next.slot)
+        }
+        None => "no slot of ours in the rounds known".to_owned(),
+    };
+    let missed = format!("missed {}", duties.missed);
+    let missed = if duties.missed > 0 { style.warn(missed) } else { missed };
+    format!("{next}; forged {}, {missed} since start", duties.forged)
+}
+
+fn clock(clock: &ClockStatus, style: Style) -> String {
+    let trust = match clock.distrust {
+        Some(why) => style.bad(format_args!("not trusted, nothing is signed: {why}")),
+        None if clock.trusted => style.good("trusted"),
+        None => style.bad("not trusted"),
+    };
+    let synchronised = if clock.synchronised { "synchronised" } else { "not synchronised" };
+    match clock.peers_offset_ms {
+        Some(offset) => format!("{trust} ({synchronised}, peers {offset:+} ms)"),
+        None => format!("{trust} ({synchronised})"),
+    }
+}
