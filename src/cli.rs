@@ -17,6 +17,7 @@ mod block;
 mod choice;
 mod clock;
 mod config;
+mod devnet;
 mod duration;
 mod exit;
 mod failure;
@@ -45,6 +46,7 @@ struct Arguments {
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 enum Command {
+    Devnet(devnet::Devnet),
     Init(init::Init),
     Run(run::Run),
     Status(status::Status),
@@ -105,6 +107,7 @@ impl Command {
     /// Whether the command answers in JSON, errors too.
     fn json(&self) -> bool {
         match self {
+            Command::Devnet(devnet) => devnet.json,
             Command::Init(init) => init.json,
             Command::Run(_) => false,
             Command::Status(status) => status.json,
@@ -122,6 +125,7 @@ impl Command {
 
     fn run(self, out: &mut Output) -> Outcome {
         match self {
+            Command::Devnet(devnet) => devnet.run(out),
             Command::Init(init) => init.run(out),
             Command::Run(run) => run.run(),
             Command::Status(status) => status.run(out),

@@ -23,6 +23,11 @@ impl Style {
         self.paint("1", text)
     }
 
+    /// What may be overlooked.
+    pub fn dim(self, text: impl Display) -> String {
+        self.paint("2", text)
+    }
+
     /// What went well.
     pub fn good(self, text: impl Display) -> String {
         self.paint("32", text)

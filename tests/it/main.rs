@@ -1,6 +1,7 @@
 //! Tests of the whole from outside: one binary, so that it links once.
 
 mod cli;
+mod cluster;
 mod crash;
 mod disk;
 mod draw;

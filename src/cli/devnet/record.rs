@@ -1,0 +1,233 @@
+//! What has been seen of a devnet, and the sum of it: which slots have a block, and why the others have none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::recipe::Recipe;
+use super::watch::Answer;
+use crate::machine::status::{Duty, Status};
+use crate::rules::plan::Plan;
+use crate::rules::sealed::Anchor;
+use crate::shell::document::HeaderDocument;
+use crate::shell::engine::RecentBlock;
+use crate::types::address::Address;
+use crate::types::block::Point;
+use crate::types::clock::{Round, Slot, Timestamp};
+use crate::types::hash::BlockHash;
+use crate::types::network::Network;
+
+/// Slots and blocks remembered: days of the shortest slots, in a few tens of MiB. The oldest rounds leave first and are
+/// no longer counted.
+const KEPT_MAX: usize = 200_000;
+
+/// Missed, though its juror forged: the block is not under the final tip.
+const ORPHANED: &str = "orphaned";
+/// Missed, and the juror did not answer during its slot.
+const NOT_RUNNING: &str = "not_running";
+/// Missed, and the juror that answered during its slot has not said why.
+const UNKNOWN: &str = "unknown";
+
+/// Everything seen.
+pub struct Record {
+    network: Network,
+    anchor: Anchor,
+    members: Vec<(String, Address)>,
+    statuses: Vec<Option<Box<Status>>>,
+    blocks: BTreeMap<(Round, Slot, BlockHash), RecentBlock>,
+    duties: BTreeMap<(Round, Slot), Duty>,
+    /// Slots during which their juror answered.
+    heard: BTreeSet<(Round, Slot)>,
+    plan: Option<Rc<Plan>>,
+}
+
+/// The sum over some rounds.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    pub nodes: usize,
+    /// Rounds that the devnet ran; the first one is not counted below.
+    pub rounds: u64,
+    pub forging_slots: u64,
+    pub blocks: u64,
+    /// Slots without a block under the final tip, by reason.
+    pub missed: BTreeMap<String, u64>,
+    /// Valid blocks seen that are not under the final tip.
+    pub forks: u64,
+    /// Null for a node that is dead or stopped.
+    pub final_tip: BTreeMap<String, Option<Point>>,
+}
+
+impl Record {
+    /// Nothing seen yet.
+    pub fn new(recipe: &Recipe) -> Record {
+        let network = recipe.network.clone();
+        Record {
+            anchor: Anchor::genesis(&network),
+            members: recipe.nodes.iter().map(|node| (node.name.clone(), node.address)).collect(),
+            statuses: recipe.nodes.iter().map(|_| None).collect(),
+            network,
+            blocks: BTreeMap::new(),
+            duties: BTreeMap::new(),
+            heard: BTreeSet::new(),
+            plan: None,
+        }
+    }
+
+    /// Takes an answer in; the blocks that nobody had before come back, in their order.
+    pub fn take(&mut self, answer: Answer) -> Vec<RecentBlock> {
+        if let Some(status) = &answer.status {
+            if let (Some(round), Some(slot)) = (status.round, status.slot) {
+                if self.juror(round, slot) == Some(answer.node) {
+                    self.heard.insert((round, slot));
+                }
+            }
+            for duty in &status.duties.recent {
+                self.duties.insert((duty.round, duty.slot), *duty);
+            }
+        }
+        if let Some(place) = self.statuses.get_mut(answer.node) {
+            *place = answer.status;
+        }
+        let mut new = Vec::new();
+        for block in answer.blocks {
+            let key = (block.round, block.slot, block.point.hash);
+            if self.blocks.insert(key, block).is_none() {
+                new.push(block);
+            }
+        }
+        self.forget();
+        new.sort_by_key(|block| (block.round, block.slot));
+        new
+    }
+
+    /// The last status of a node; nothing when it did not answer.
+    pub fn status(&self, node: usize) -> Option<&Status> {
+        self.statuses.get(node).and_then(|status| status.as_deref())
+    }
+
+    /// Whether every node has answered.
+    pub fn is_complete(&self) -> bool {
+        self.statuses.iter().all(Option::is_some)
+    }
+
+    /// The node whose slot it is; nobody in seal slots.
+    pub fn juror(&mut self, round: Round, slot: Slot) -> Option<usize> {
+        if self.plan.as_ref().is_none_or(|plan| plan.round != round) {
+            self.plan = Some(Rc::new(Plan::new(&self.network, &self.anchor.state, round)));
+        }
+        let juror = self.plan.as_ref().and_then(|plan| plan.juror(slot))?;
+        self.members.iter().position(|(_, address)| address == juror)
+    }
+
+    /// The name of a node.
+    pub fn name(&self, node: usize) -> &str {
+        self.members.get(node).map_or("?", |(name, _)| name)
+    }
+
+    /// The name of the node that forged a block.
+    pub fn forger(&self, block: &RecentBlock) -> &str {
+        let address = self.network.address_of(&block.forger);
+        let node = self.members.iter().position(|(_, member)| *member == address);
+        node.map_or("?", |node| self.name(node))
+    }
+
+    /// Whether a block of this slot was seen.
+    pub fn is_filled(&self, round: Round, slot: Slot) -> bool {
+        let lowest = BlockHash(crate::types::hash::Hash([0; 32]));
+        let mut from = self.blocks.range((round, slot, lowest)..);
+        from.next().is_some_and(|((r, s, _), _)| (*r, *s) == (round, slot))
+    }
+
+    /// The newest blocks, newest first.
+    pub fn newest(&self) -> impl Iterator<Item = &RecentBlock> {
+        self.blocks.values().rev()
+    }
+
+    /// The tip of a node as it was at `since` or later.
+    pub fn tip(&self, node: usize, since: Timestamp) -> Option<Point> {
+        self.status(node).filter(|status| status.time >= since).map(|status| status.tip.point)
+    }
+
+    /// The sum over `rounds` rounds that began with `base`, which itself is not counted. `chain` is what lies under the
+    /// final tip, `tips` the last tip of each node.
+    pub fn sum(
+        &mut self,
+        base: Round,
+        rounds: u64,
+        chain: &[HeaderDocument],
+        tips: &[Option<Point>],
+    ) -> Summary {
+        let from = Round(base.0 + 1).max(self.first_kept());
+        let until = Round(base.0 + rounds);
+        let on_chain: BTreeSet<BlockHash> = chain.iter().filter_map(|link| link.hash).collect();
+        let filled: BTreeSet<(Round, Slot)> =
+            chain.iter().filter_map(|link| link.round.zip(link.slot)).collect();
+        let counted: Vec<(Round, Slot)> = (from.0..until.0)
+            .flat_map(|round| {
+                (0..self.network.clock.slots).map(move |slot| (Round(round), Slot(slot)))
+            })
+            .collect();
+        let mut missed = BTreeMap::new();
+        for place in counted.iter().filter(|place| !filled.contains(place)) {
+            *missed.entry(self.reason(place).to_owned()).or_insert(0) += 1;
+        }
+        let blocks = counted.iter().filter(|place| filled.contains(place)).count() as u64;
+        let is_fork = |seen: &&RecentBlock| {
+            (from..until).contains(&seen.round) && !on_chain.contains(&seen.point.hash)
+        };
+        let names = self.members.iter().map(|(name, _)| name.clone());
+        Summary {
+            nodes: self.members.len(),
+            rounds,
+            forging_slots: counted.len() as u64,
+            blocks,
+            missed,
+            forks: self.blocks.values().filter(is_fork).count() as u64,
+            final_tip: names.zip(tips.iter().copied()).collect(),
+        }
+    }
+
+    fn reason(&self, place: &(Round, Slot)) -> &'static str {
+        match self.duties.get(place) {
+            Some(Duty { missed: Some(why), .. }) => why.name(),
+            Some(Duty { forged: Some(_), .. }) => ORPHANED,
+            Some(_) | None if self.heard.contains(place) => UNKNOWN,
+            Some(_) | None => NOT_RUNNING,
+        }
+    }
+
+    fn first_kept(&self) -> Round {
+        match self.blocks.len() < KEPT_MAX {
+            true => Round(0),
+            false => {
+                self.blocks.first_key_value().map_or(Round(0), |((round, ..), _)| round.next())
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        while self.blocks.len() > KEPT_MAX {
+            self.blocks.pop_first();
+        }
+        while self.duties.len() > KEPT_MAX {
+            self.duties.pop_first();
+        }
+        while self.heard.len() > KEPT_MAX {
+            self.heard.pop_first();
+        }
+    }
+}
+
+/// The tip of most of those that have one; of two with as many, the higher.
+pub fn common_tip(tips: &[Option<Point>]) -> Option<Point> {
+    let mut counts: BTreeMap<Point, usize> = BTreeMap::new();
+    for tip in tips.iter().flatten() {
+        *counts.entry(*tip).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(tip, count): &(Point, usize)| (*count, tip.height));
+    most.map(|(tip, _): (Point, usize)| tip)
+}
+
+#[cfg(test)]
+mod tests;
