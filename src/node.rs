@@ -303,8 +303,10 @@ impl Node {
 
     fn heartbeat(&mut self, turn: &mut Turn) {
         let Some((round, _)) = self.network.clock.at(turn.now.wall) else { return };
-        let registered = self.is_masternode() && round >= self.network.first_round;
-        if !registered || self.timekeeper.distrust().is_some() {
+        if self.duty.has_sent(round) || round < self.network.first_round {
+            return;
+        }
+        if !self.is_masternode() || self.timekeeper.distrust().is_some() {
             return;
         }
         if self.duty.heartbeat(turn.now, round, &self.network) {

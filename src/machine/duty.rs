@@ -104,11 +104,13 @@ impl DutyKeeper {
         self.due.since(wall)
     }
 
+    /// Whether the heartbeat of this round is sent.
+    pub fn has_sent(&self, round: Round) -> bool {
+        self.heartbeat_sent == Some(round)
+    }
+
     /// Whether the heartbeat of this round is due: when it is, it counts as sent.
     pub fn heartbeat(&mut self, now: Now, round: Round, network: &Network) -> bool {
-        if self.heartbeat_sent == Some(round) {
-            return false;
-        }
         // Each HN at its own moment.
         let draw = hash("heartbeat", &[&self.own.0, &round.0.to_be_bytes()]).leading_u64();
         let within = (network.clock.slot_ms * HEARTBEAT_PERCENT / 100).max(1);

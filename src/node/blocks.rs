@@ -178,10 +178,16 @@ impl Node {
     }
 
     fn retry_early(&mut self, turn: &mut Turn) {
+        let clock = self.network.clock;
+        let latest = turn.now.wall.plus(FUTURE_MS);
         for _ in 0..self.early.len() {
             let Some(early) = self.early.pop_front() else { break };
-            // Those that are still early go back to the end of the queue.
-            self.take_block(turn, early.from, &early.header, &early.ids);
+            let fields = &early.header.header;
+            if clock.start_of(fields.round, fields.slot) > latest {
+                self.early.push_back(early);
+            } else {
+                self.take_block(turn, early.from, &early.header, &early.ids);
+            }
         }
     }
 

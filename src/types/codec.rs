@@ -8,6 +8,9 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// Bytes of most values: a header, a message, an answer without bodies.
+const USUAL: usize = 384;
+
 /// Why bytes are not the value expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodecError {
@@ -33,7 +36,9 @@ impl std::error::Error for CodecError {}
 
 /// The canonical bytes of a value.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("plain values in memory always encode")
+    // Most values are shorter than this: growing byte by byte costs more than encoding.
+    let bytes = Vec::with_capacity(USUAL);
+    postcard::to_extend(value, bytes).expect("plain values in memory always encode")
 }
 
 /// The value of at most `max` canonical bytes.
