@@ -1,5 +1,7 @@
 //! State machines: (now, input) in, effects out. They do no IO and do not know each other; `node` joins them.
 
+#[cfg(test)]
+pub mod bed;
 pub mod chain;
 pub mod duty;
 pub mod event;

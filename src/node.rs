@@ -1,6 +1,8 @@
 //! The node: routes each event to the machines and joins what they say. No rule lives here.
 
 mod blocks;
+#[cfg(test)]
+mod hostile;
 mod messages;
 mod report;
 #[cfg(test)]
@@ -201,7 +203,7 @@ impl Node {
                 if let Some(peer) = self.peers.peer_mut(from) {
                     peer.tip = Some(*tip);
                 }
-                self.sync.wake();
+                self.sync.tip_moved(from);
             }
             Message::Have(ids) => self.announced(turn, from, ids),
             Message::Want(ids) => self.relay.answer(turn, from, ids, &self.mempool),
@@ -220,12 +222,13 @@ impl Node {
                 serve::find(turn, from, *request, locator, &self.chain);
             }
             Message::Intersect { request, point } => {
-                if let Some(reason) = self.sync.intersect(turn, from, *request, *point) {
+                let wrong = self.sync.intersect(turn, from, *request, *point, &self.chain);
+                if let Some(reason) = wrong {
                     self.peers.blame(turn, from, reason);
                 }
             }
             Message::WantHeaders { request, above } => {
-                serve::headers(turn, from, *request, above, &self.chain);
+                serve::headers(turn, from, *request, above, &self.announced, &self.chain);
             }
             Message::Headers { request, headers } => {
                 let asked = self.sync.headers(from, *request, headers);

@@ -22,9 +22,11 @@ use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Monotonic, Now, Round, Slot};
 use crate::types::hash::BlockHash;
 use crate::types::key::{PublicKey, Verifier};
+use crate::types::message::BLOCK_IDS_MAX;
 use crate::types::network::Network;
 use crate::types::tx::Tx;
 
+use path::Way;
 use tree::Tree;
 pub use tree::{Entry, UNFULL_MAX};
 
@@ -171,9 +173,21 @@ impl Chain {
         self.target.is_some()
     }
 
-    /// The best header that is better than the best chain and lacks bodies.
+    /// The header worth most, and more than the best chain, that lacks bodies.
     pub fn best_unfull(&self) -> Option<&Entry> {
         self.tree.best_unfull(self.best.worth())
+    }
+
+    /// Headers on the way to a block that are ahead of the best chain: without a body, or not applied yet.
+    pub fn ahead(&self, point: &Point) -> usize {
+        let height = self.best.point.height;
+        let mut count = 0;
+        let mut at = self.tree.get(&point.hash);
+        while let Some(entry) = at.filter(|entry| !entry.full || entry.point.height > height) {
+            count += 1;
+            at = self.tree.get(&entry.header.header.previous);
+        }
+        count
     }
 
     /// Whether a header of a better chain, seen less than `within_ms` ago, lacks its body.
@@ -261,30 +275,38 @@ impl Chain {
     pub fn advance(&mut self, db: &mut Draft) -> Change {
         let mut change = Change::default();
         let mut signatures = 0;
+        let mut way: Option<Way> = None;
         for _ in 0..STEPS_MAX {
             let Some(target) = self.target else { break };
-            let Some(next) = self.next_step(&target, db) else {
-                self.target = None;
-                break;
+            // Looked for once: again at each step, a long way would cost its length squared.
+            let known = way.take().filter(|way| way.target == target);
+            let Some(mut on) = known.or_else(|| self.way_to(&target, db)) else {
+                // A block on the way is gone: nothing above it can be reached, and another tip may be next best.
+                self.reject(target, None, db, &mut change);
+                continue;
             };
-            match next {
-                path::Step::Undo => change.undone.push(self.undo_one(db)),
-                path::Step::Apply(point) => {
-                    let Some((header, messages)) = self.read_block(&point, db) else {
-                        self.reject(point, None, db, &mut change);
-                        continue;
-                    };
-                    if !self.verify_some(&messages, &mut signatures) {
-                        break;
-                    }
-                    let checked =
-                        self.rules().check_body(&header.header.header, &messages, &self.state);
-                    match checked {
-                        Ok(()) => change.applied.push(self.apply(point, &header, messages, db)),
-                        Err(why) => self.reject(point, Some(why), db, &mut change),
-                    }
+            if self.best.point != on.fork {
+                let Some(undone) = self.undo_one(db) else {
+                    // The reader has failed, which the shell sees, or the record is damaged: here the chain ends.
+                    self.target = None;
+                    break;
+                };
+                change.undone.push(undone);
+            } else if let Some(point) = on.up.pop() {
+                let Some((header, messages)) = self.read_block(&point, db) else {
+                    self.reject(point, None, db, &mut change);
+                    continue;
+                };
+                if !self.verify_some(&messages, &mut signatures) {
+                    break;
                 }
+                match self.rules().check_body(&header.header.header, &messages, &self.state) {
+                    Ok(()) => change.applied.push(self.apply(point, &header, messages, db)),
+                    Err(why) => self.reject(point, Some(why), db, &mut change),
+                }
+                on.fork = point;
             }
+            way = Some(on);
             if self.target == Some(self.best.point) {
                 self.target = None;
             }
@@ -295,6 +317,10 @@ impl Chain {
 
     /// Verifies messages into the cache; whether all are done within the budget of the event.
     fn verify_some(&self, messages: &[Tx], done: &mut usize) -> bool {
+        // More than a block may hold are refused unseen, and more than are remembered would never all be verified.
+        if messages.len() > BLOCK_IDS_MAX {
+            return true;
+        }
         for message in messages {
             if message.is_known_signed(&self.network, &self.verifier) {
                 continue;
@@ -331,24 +357,27 @@ impl Chain {
         Moved { header: Rc::new(stored.header.clone()), point, messages }
     }
 
-    fn undo_one(&mut self, db: &mut Draft) -> Moved {
+    /// Nothing when a record of the best chain cannot be read.
+    fn undo_one(&mut self, db: &mut Draft) -> Option<Moved> {
         let point = self.best.point;
-        let record = records::main_record(db, point.height).expect("the best chain is stored");
-        let (stored, messages) = self.read_block(&point, db).expect("the best chain is stored");
+        let record = records::main_record(db, point.height)?;
+        let (stored, messages) = self.read_block(&point, db)?;
+        let parent = self.parent_of(&stored.header.header, db)?;
         self.state.undo(&messages, record.undo);
         db.delete(Table::Main, records::height_key(point.height));
-        self.best = self.parent_of(&stored.header.header, db).expect("a parent is kept").as_best();
-        Moved { header: Rc::new(stored.header), point, messages }
+        self.best = parent.as_best();
+        Some(Moved { header: Rc::new(stored.header), point, messages })
     }
 
-    /// Drops an invalid block and all above it, and turns to the best chain that is left.
+    /// Drops a block and all above it, and turns to the best chain that is left. Without a reason it is not invalid but
+    /// cannot be read back, and may be fetched again.
     fn reject(&mut self, point: Point, why: Option<Refusal>, db: &mut Draft, change: &mut Change) {
         for gone in self.tree.remove_branch(&point.hash) {
             db.delete(Table::Headers, records::point_key(&gone));
             db.delete(Table::Bodies, records::point_key(&gone));
-            self.invalid.push_back(gone.hash);
+            self.invalid.extend(why.map(|_| gone.hash));
         }
-        self.invalid.push_back(point.hash);
+        self.invalid.extend(why.map(|_| point.hash));
         while self.invalid.len() > INVALID_MAX {
             self.invalid.pop_front();
         }

@@ -1,6 +1,9 @@
 //! Our own duties: a heartbeat each round, a block in each of our slots, and why a slot was missed
 //! (`docs/protocol.md` §6, §8).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use super::chain::Chain;
@@ -24,6 +27,8 @@ use crate::types::sign::{SignRecord, SignState};
 /// Forging is tried between these parts of a slot, in percent (§8).
 const FROM_PERCENT: u64 = 10;
 const UNTIL_PERCENT: u64 = 80;
+/// And again after this part of the slot.
+const RETRY_PERCENT: u64 = 5;
 /// The heartbeat goes out within this part of the first slot, in percent: in time for its block, not all at once.
 const HEARTBEAT_PERCENT: u64 = 8;
 /// Duties shown.
@@ -86,7 +91,6 @@ impl DutyKeeper {
                 (records::parse_duty_key(&found), records::parse(&value))
             {
                 keeper.remember(round, slot, &record);
-                keeper.done = Some((round, slot));
             }
             key = found;
             key.push(0);
@@ -134,8 +138,15 @@ impl DutyKeeper {
         self.due = at.map_or(clock.origin, |(round, slot)| clock.end_of(round, slot));
         let (round, slot) = at?;
         let plan = view.plans.at(round);
-        let over = self.done.is_some_and(|done| done >= (round, slot));
-        if over || plan.juror(slot) != Some(&self.own) || round < view.network.first_round {
+        if plan.juror(slot) != Some(&self.own) || round < view.network.first_round {
+            return None;
+        }
+        // Only of this slot: one that is done further on was the mistake of a clock that was ahead.
+        let is_new = self.open != Some((round, slot)) && self.done != Some((round, slot));
+        if is_new && turn.db.get(Table::Duties, &records::duty_key(round, slot)).is_some() {
+            self.done = Some((round, slot));
+        }
+        if self.done == Some((round, slot)) {
             return None;
         }
         self.open = Some((round, slot));
@@ -145,7 +156,8 @@ impl DutyKeeper {
             self.due = from;
             return None;
         }
-        if turn.now.wall >= start.plus(clock.slot_ms * UNTIL_PERCENT / 100) {
+        let until = start.plus(clock.slot_ms * UNTIL_PERCENT / 100);
+        if turn.now.wall >= until {
             self.finish(turn, round, slot, DutyRecord::Missed(self.reason()));
             return None;
         }
@@ -153,6 +165,9 @@ impl DutyKeeper {
             Ok(forged) => Some(forged),
             Err(why) => {
                 self.why = Some(why);
+                // What stands against it may pass with time alone: a header whose body never comes, for one.
+                let again = (clock.slot_ms * RETRY_PERCENT / 100).max(1);
+                self.due = turn.now.wall.plus(again).min(until);
                 if why == MissReason::AlreadySigned {
                     self.finish(turn, round, slot, DutyRecord::Missed(why));
                 }
@@ -267,10 +282,11 @@ fn may_forge(now: Now, view: &View, at: (Round, Slot)) -> Result<(), MissReason>
         return Err(MissReason::Behind);
     }
     let (connected, sharing) = view.peers.dial_list_sharing(&best.point);
-    if connected < view.network.values_at(at.0).forge_peers_min {
+    let least = view.network.values_at(at.0).forge_peers_min;
+    if connected < least {
         return Err(MissReason::Peers);
     }
-    if connected > 0 && sharing * 2 <= connected {
+    if sharing < least || (connected > 0 && sharing * 2 <= connected) {
         return Err(MissReason::TipsDiffer);
     }
     Ok(())

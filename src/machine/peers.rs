@@ -5,6 +5,8 @@
 
 mod dialler;
 mod peer;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -326,6 +328,10 @@ impl Peers {
         if !self.verifier.verify(&hello.key, Purpose::Identity, &id, &parts, &hello.signature) {
             return Err(ByeReason::Identity);
         }
+        let expected = if peer.dialled { self.dialler.expected(&peer.endpoint) } else { None };
+        if expected.is_some_and(|key| key != hello.key) {
+            return Err(ByeReason::Identity);
+        }
         if self.aside.contains_key(&hello.key) {
             return Err(ByeReason::SetAside);
         }
@@ -358,7 +364,8 @@ impl Peers {
     fn put_aside(&mut self, turn: &mut Turn, peer: &Peer, reason: ByeReason) {
         if let Some(key) = peer.key {
             if self.aside.len() >= ASIDE_MAX {
-                self.aside.pop_first();
+                let next = self.aside.iter().min_by_key(|(_, until)| **until).map(|(key, _)| *key);
+                next.map(|key| self.aside.remove(&key));
             }
             self.aside.insert(key, turn.now.mono.plus(ASIDE_MS));
         }

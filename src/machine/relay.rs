@@ -4,6 +4,8 @@
 //! A new block travels as header and ids; what the mempool lacks of it is asked from who announced it.
 
 mod inbound;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,6 +17,7 @@ use crate::types::block::{Point, SignedHeader};
 use crate::types::clock::Monotonic;
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::message::{IDS_MAX, Message};
+use crate::types::network::REGISTRY_MAX;
 use crate::types::tx::Tx;
 
 use inbound::Wanted;
@@ -25,6 +28,9 @@ pub const UNANSWERED_MAX: u32 = 10;
 const ASKED_MAX: usize = 2;
 /// Messages asked for at once.
 const WANTED_MAX: usize = MESSAGES_MAX;
+/// Of those that one peer was the first to announce, a heartbeat of each HN: one that announces and never delivers does
+/// not take the place of all others.
+const WANTED_OF_PEER_MAX: usize = REGISTRY_MAX;
 /// Messages on their way whose block is announced: a second juror may announce before the first block is whole.
 const PENDING_MAX: usize = 16;
 /// Refused messages remembered, so that they are not asked from every peer that announces them.
@@ -53,6 +59,8 @@ pub struct Relay {
     fresh: Vec<TxId>,
     flush_at: Option<Monotonic>,
     wanted: BTreeMap<TxId, Wanted>,
+    /// How many of the wanted each peer was the first to announce.
+    first_heard: BTreeMap<PeerId, usize>,
     wanted_due: Option<Monotonic>,
     pending: BTreeMap<BlockHash, Pending>,
     refused: VecDeque<TxId>,
@@ -68,6 +76,7 @@ impl Relay {
             fresh: Vec::new(),
             flush_at: None,
             wanted: BTreeMap::new(),
+            first_heard: BTreeMap::new(),
             wanted_due: None,
             pending: BTreeMap::new(),
             refused: VecDeque::new(),
@@ -76,7 +85,7 @@ impl Relay {
 
     /// A message is in the mempool now: to be announced to all who do not hold it.
     pub fn accepted(&mut self, now: Monotonic, id: TxId) {
-        self.wanted.remove(&id);
+        self.forget(&id);
         self.fresh.push(id);
         self.flush_at.get_or_insert(now.plus(self.batch_ms));
     }

@@ -4,12 +4,12 @@ use super::chain::Chain;
 use super::event::PeerId;
 use super::records;
 use super::turn::Turn;
-use crate::types::block::Point;
+use crate::types::block::{BODY_BYTES_MAX, Point};
 use crate::types::codec;
 use crate::types::message::Message;
 
 /// Bytes of bodies in one answer: half of what a frame may hold, since the last body may be as large as the rest.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Which of these points is on our chain.
 pub fn find(turn: &mut Turn, peer: PeerId, request: u32, locator: &[Point], chain: &Chain) {
@@ -17,9 +17,18 @@ pub fn find(turn: &mut Turn, peer: PeerId, request: u32, locator: &[Point], chai
     turn.out.send(peer, Message::Intersect { request, point });
 }
 
-/// Headers of our chain above a point.
-pub fn headers(turn: &mut Turn, peer: PeerId, request: u32, above: &Point, chain: &Chain) {
-    let answer = match chain.headers_above(above, &turn.db) {
+/// Headers of our chain above a point. While the tip `announced` last is not on it, on the way to another chain, there
+/// are none: what is there would look like a broken promise.
+pub fn headers(
+    turn: &mut Turn,
+    peer: PeerId,
+    request: u32,
+    above: &Point,
+    announced: &Point,
+    chain: &Chain,
+) {
+    let kept = chain.is_main(announced, &turn.db);
+    let answer = match chain.headers_above(above, &turn.db).filter(|_| kept) {
         Some(headers) => Message::Headers { request, headers },
         None => Message::Gone { request },
     };
@@ -32,7 +41,12 @@ pub fn bodies(turn: &mut Turn, peer: PeerId, request: u32, points: &[Point]) {
     let mut bytes = 0;
     for point in points {
         let Some(body) = records::body(&turn.db, point) else { break };
-        bytes += codec::encode(&body).len();
+        let length = codec::encode(&body).len();
+        // Longer than any valid one: not looked at yet, and no frame would hold it beside others.
+        if length > BODY_BYTES_MAX {
+            break;
+        }
+        bytes += length;
         bodies.push(body);
         if bytes >= ANSWER_BYTES_MAX {
             break;

@@ -7,13 +7,15 @@
 
 mod bodies;
 mod headers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::chain::{Chain, UNFULL_MAX};
 use super::event::PeerId;
 use super::note::Note;
-use super::peers::Peers;
+use super::peers::{Peer, Peers};
 use super::relay::Relay;
 use super::status::SyncStatus;
 use super::turn::Turn;
@@ -28,8 +30,10 @@ use headers::HeaderRequest;
 /// An answer comes within two slots, between these bounds: a range of the largest blocks over a slow line.
 const ANSWER_MIN_MS: u64 = 4_000;
 const ANSWER_MAX_MS: u64 = 15_000;
-/// Headers ahead of their bodies: beyond this no more are asked for.
+/// Headers of one chain ahead of the best chain: beyond this no more are asked for.
 const WINDOW_MAX: usize = UNFULL_MAX / 2;
+/// Answer times without any progress after which a window full of headers is given up: their bodies are nowhere.
+const STILL_MAX: u64 = 4;
 /// A tip of the same worth as ours, or a header without a body, may be on its way by itself: sync waits this long.
 const PATIENCE_MS: u64 = 1_000;
 /// The span over which the rate of blocks is measured.
@@ -49,6 +53,9 @@ pub struct Sync {
     /// Blocks whose bodies nobody delivers, until when what is above them stands back.
     stalled: BTreeMap<BlockHash, Monotonic>,
     passed_over: BTreeMap<PeerId, Monotonic>,
+    /// How often each peer was late or gave next to nothing: those with the least are asked first, or a few that claim
+    /// most and stall in turn would be the only ones ever asked.
+    strikes: BTreeMap<PeerId, u32>,
     /// Peers that have not got the bodies towards this heading.
     lacks: BTreeMap<PeerId, Option<BlockHash>>,
     /// Tips that a peer was asked about, so that it is asked once for each.
@@ -80,6 +87,7 @@ impl Sync {
             progress_at: Monotonic(0),
             stalled: BTreeMap::new(),
             passed_over: BTreeMap::new(),
+            strikes: BTreeMap::new(),
             lacks: BTreeMap::new(),
             looked_at: BTreeMap::new(),
             unknown_since: BTreeMap::new(),
@@ -92,6 +100,12 @@ impl Sync {
     /// Something changed: a tip, the chain, an answer.
     pub fn wake(&mut self) {
         self.due = Monotonic(0);
+    }
+
+    /// A peer shows where its chain ends: it may have what it lacked.
+    pub fn tip_moved(&mut self, peer: PeerId) {
+        self.lacks.remove(&peer);
+        self.wake();
     }
 
     /// When `tick` has something to do next.
@@ -107,6 +121,7 @@ impl Sync {
     /// A peer is gone: what it owed is asked from others.
     pub fn disconnected(&mut self, peer: PeerId) {
         self.passed_over.remove(&peer);
+        self.strikes.remove(&peer);
         self.lacks.remove(&peer);
         self.looked_at.remove(&peer);
         self.unknown_since.remove(&peer);
@@ -127,13 +142,13 @@ impl Sync {
         }
         self.due = now.plus(60_000);
         self.passed_over.retain(|_, until| *until > now);
+        self.look_at_window(now, view);
         self.pass_over_late(now);
         self.ask_headers(turn, view, peers);
         self.ask_bodies(turn, view, peers);
         self.measure(turn, view);
         let deadlines = self.bodies.values().map(|request| request.sent.plus(self.answer_ms));
-        let waits = self.headers_wait_for_us();
-        let headers = self.headers.iter().filter(|_| !waits).map(|it| it.sent.plus(self.answer_ms));
+        let headers = self.headers_deadline();
         let retries = self.passed_over.values().copied();
         let next = deadlines.chain(headers).chain(retries).min();
         self.due = next.map_or(self.due, |next| self.due.min(next));
@@ -187,13 +202,32 @@ impl Sync {
         self.passed_over.insert(peer, now.plus(2 * self.answer_ms));
     }
 
+    fn strike(&mut self, peer: PeerId) {
+        let strikes = self.strikes.entry(peer).or_default();
+        *strikes = strikes.saturating_add(1);
+    }
+
+    /// What it gave was worth asking for.
+    fn absolve(&mut self, peer: PeerId) {
+        if let Some(strikes) = self.strikes.get_mut(&peer) {
+            *strikes = strikes.saturating_sub(1);
+        }
+    }
+
+    /// Who is asked first: no stallers, and masternodes before whoever connects to us.
+    fn doubt(&self, peer: &Peer) -> (u32, bool) {
+        (self.strikes.get(&peer.id).copied().unwrap_or(0), !peer.masternode)
+    }
+
     fn pass_over_late(&mut self, now: Monotonic) {
         let answer_ms = self.answer_ms;
         let late = |sent: Monotonic| now.since(sent) >= answer_ms;
-        let waits = self.headers_wait_for_us();
-        if let Some(request) = self.headers.take_if(|request| !waits && late(request.sent)) {
-            self.looked_at.remove(&request.peer);
-            self.pass_over(request.peer, now);
+        if self.headers_deadline().is_some_and(|at| now >= at) {
+            if let Some(request) = self.headers.take() {
+                self.strike(request.peer);
+                self.looked_at.remove(&request.peer);
+                self.pass_over(request.peer, now);
+            }
         }
         let peers: Vec<PeerId> = self
             .bodies
@@ -202,6 +236,7 @@ impl Sync {
             .map(|(peer, _)| *peer)
             .collect();
         for peer in peers {
+            self.strike(peer);
             self.pass_over(peer, now);
             if let Some(request) = self.bodies.remove(&peer) {
                 self.requeue(request);

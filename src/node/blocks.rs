@@ -1,5 +1,6 @@
 //! Blocks on their way through the node: announced, early, our own, joining and leaving the best chain.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Node;
@@ -28,6 +29,7 @@ const TIP_EVERY_MS: u64 = 10_000;
 pub struct Early {
     from: PeerId,
     header: SignedHeader,
+    point: Point,
     ids: Vec<TxId>,
 }
 
@@ -47,14 +49,25 @@ impl Node {
         }
         let point = header.point();
         peer.holds_block(point.hash);
-        self.take_block(turn, from, header, ids);
-        // Now, and not again when an early block's time comes: the peer may have moved on by then.
+        // Blocks are announced when they are new. An older one may be a tip, for sync to look at; checking it here would
+        // let a peer have us draw the jurors of any round.
+        let is_old = self.round.is_some_and(|now| header.header.round.next() < now);
+        if !is_old {
+            self.take_block(turn, from, header, point, ids);
+        }
         self.note_tip(from, header, point);
-        self.sync.wake();
+        self.sync.tip_moved(from);
     }
 
-    fn take_block(&mut self, turn: &mut Turn, from: PeerId, header: &SignedHeader, ids: &[TxId]) {
-        let point = header.point();
+    /// A block announced now, or earlier and due now.
+    fn take_block(
+        &mut self,
+        turn: &mut Turn,
+        from: PeerId,
+        header: &SignedHeader,
+        point: Point,
+        ids: &[TxId],
+    ) {
         let shared = Rc::new(header.clone());
         match self.chain.add_header(turn.now, shared, false, &turn.db) {
             HeaderVerdict::Added => {
@@ -68,27 +81,38 @@ impl Node {
                     self.complete(turn, from, point, ids.to_vec());
                 }
             }
-            HeaderVerdict::Future => self.keep_early(turn, from, header, ids),
+            HeaderVerdict::Future => self.keep_early(turn, from, header, point, ids),
             HeaderVerdict::Refused(why) => self.refuse(turn, Some(from), point, why),
             HeaderVerdict::Orphan | HeaderVerdict::Surplus | HeaderVerdict::Invalid => {}
         }
     }
 
     /// Keeps a block of the next slot until it begins by our clock; whether it is worth anything shows then.
-    fn keep_early(&mut self, turn: &Turn, from: PeerId, header: &SignedHeader, ids: &[TxId]) {
+    fn keep_early(
+        &mut self,
+        turn: &Turn,
+        from: PeerId,
+        header: &SignedHeader,
+        point: Point,
+        ids: &[TxId],
+    ) {
         let clock = &self.network.clock;
         let start = clock.start_of(header.header.round, header.header.slot);
         let of_peer = self.early.iter().filter(|early| early.from == from).count();
         let near = start <= turn.now.wall.plus(FUTURE_MS + clock.slot_ms);
-        if near && of_peer < EARLY_OF_PEER_MAX && self.early.len() < EARLY_MAX {
-            self.early.push_back(Early { from, header: header.clone(), ids: ids.to_vec() });
+        let kept = self.early.iter().any(|early| early.point == point);
+        if near && !kept && of_peer < EARLY_OF_PEER_MAX && self.early.len() < EARLY_MAX {
+            self.early.push_back(Early { from, header: header.clone(), point, ids: ids.to_vec() });
         }
     }
 
     /// Our own block goes the way of all blocks; our rules have the last word on it.
     pub(super) fn own_block(&mut self, turn: &mut Turn, forged: Forged) {
-        for (id, _) in &forged.left_out {
-            self.mempool.remove(id);
+        for (id, why) in &forged.left_out {
+            // A message of the next round may come a little before it.
+            if *why != Refusal::TooEarly {
+                self.mempool.remove(id);
+            }
         }
         let block = forged.block;
         let header = &block.header.header;
@@ -178,16 +202,18 @@ impl Node {
     }
 
     fn retry_early(&mut self, turn: &mut Turn) {
+        let soon = turn.now.wall.plus(FUTURE_MS);
         let clock = self.network.clock;
-        let latest = turn.now.wall.plus(FUTURE_MS);
-        for _ in 0..self.early.len() {
-            let Some(early) = self.early.pop_front() else { break };
-            let fields = &early.header.header;
-            if clock.start_of(fields.round, fields.slot) > latest {
-                self.early.push_back(early);
-            } else {
-                self.take_block(turn, early.from, &early.header, &early.ids);
-            }
+        let begun = |early: &Early| {
+            clock.start_of(early.header.header.round, early.header.header.slot) <= soon
+        };
+        let (due, early): (VecDeque<Early>, _) =
+            std::mem::take(&mut self.early).into_iter().partition(begun);
+        self.early = early;
+        for Early { from, header, point, ids } in due {
+            // Where the peer's chain ends it may have said anew since.
+            self.take_block(turn, from, &header, point, &ids);
+            self.sync.wake();
         }
     }
 

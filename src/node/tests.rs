@@ -1,70 +1,19 @@
 //! Two nodes and a map for a disk: the whole core in a few hundred events. Faults are the simulator's business.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{Node, Setup};
+use crate::machine::bed::{self, Disk};
 use crate::machine::event::{Effect, Event, PeerId};
-use crate::machine::records::{Batch, Reader, Table};
 use crate::types::clock::{Height, Monotonic, Now, Timestamp};
 use crate::types::hash::{Hash, hash};
-use crate::types::key::{SecretKey, Verifier};
+use crate::types::key::Verifier;
 use crate::types::network::{Endpoint, Network};
-use crate::types::sign::SignState;
-
-#[derive(Default)]
-struct Disk {
-    entries: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
-    signed: SignState,
-}
-
-impl Reader for Disk {
-    fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
-        self.entries.get(&(table, key.to_vec())).cloned()
-    }
-
-    fn next(&self, table: Table, from: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-        let mut range = self.entries.range((table, from.to_vec())..);
-        let ((of, key), value) = range.next()?;
-        (*of == table).then(|| (key.clone(), value.clone()))
-    }
-
-    fn last(&self, table: Table) -> Option<(Vec<u8>, Vec<u8>)> {
-        let mut of_table = self.entries.iter().filter(|((of, _), _)| *of == table);
-        let ((_, key), value) = of_table.next_back()?;
-        Some((key.clone(), value.clone()))
-    }
-}
-
-impl Disk {
-    fn persist(&mut self, batch: Batch) {
-        for (key, value) in batch.0 {
-            match value {
-                Some(value) => self.entries.insert(key, value),
-                None => self.entries.remove(&key),
-            };
-        }
-    }
-}
 
 const SLOT_MS: u64 = 2_000;
 
 fn network(nodes: u8) -> Rc<Network> {
-    let mut text = include_str!("../../config/main.toml")
-        .replace("source = \"ledger\"", "source = \"list\"")
-        .replace("slot_seconds = 180", "slot_seconds = 2")
-        .replace("slots = 19", "slots = 5")
-        .replace("\"synchronised\"", "\"local\"")
-        .replace("forge_peers_min = 4", "forge_peers_min = 0")
-        .replace("messages_min = 1", "messages_min = 0")
-        .replace("senders_min = 1", "senders_min = 0");
-    for number in 0..nodes {
-        let key = SecretKey::from_seed([number + 1; 32]).public();
-        text += &format!(
-            "\n[[founders]]\npublic_key = \"{key}\"\nweight = 1\nip = \"10.0.0.{number}\"\nport = 1\n"
-        );
-    }
-    Rc::new(Network::parse(&text).expect("the network is valid"))
+    bed::network(nodes, &[("slot_seconds = 180", "slot_seconds = 2"), ("slots = 19", "slots = 5")])
 }
 
 struct World {
@@ -100,7 +49,7 @@ impl World {
     fn open(&self, index: usize) -> Node {
         let setup = Setup {
             network: self.network.clone(),
-            key: SecretKey::from_seed([u8::try_from(index).expect("few nodes") + 1; 32]),
+            key: bed::key(u8::try_from(index).expect("few nodes") + 1),
             seed: hash("test", &[&[u8::try_from(index).expect("few nodes")]]),
             built: Timestamp(0),
             signed: self.disks[index].signed,
@@ -120,7 +69,7 @@ impl World {
                         let admitted = self.disks[index].signed.admit(record);
                         self.disks[index].signed = admitted.expect("nothing is signed twice");
                     }
-                    Effect::Persist(batch) => self.disks[index].persist(batch),
+                    Effect::Persist(batch) => self.disks[index].write(batch),
                     Effect::Send { message, .. } => {
                         let bytes = u32::try_from(message.to_frame().len()).expect("short");
                         let event = Event::Received { peer: PeerId(1), message, bytes };

@@ -171,7 +171,14 @@ pub fn dial_list(
 pub struct Plans {
     network: Rc<Network>,
     anchor: Rc<Anchor>,
-    made: RefCell<BTreeMap<Round, Rc<Plan>>>,
+    made: RefCell<Made>,
+}
+
+/// Plans by round, each with the number of the question that it last answered.
+#[derive(Debug, Default)]
+struct Made {
+    plans: BTreeMap<Round, (u64, Rc<Plan>)>,
+    asked: u64,
 }
 
 impl Plans {
@@ -189,17 +196,19 @@ impl Plans {
     /// The plan of a round.
     pub fn at(&self, round: Round) -> Rc<Plan> {
         let mut made = self.made.borrow_mut();
-        if let Some(plan) = made.get(&round) {
+        made.asked += 1;
+        let asked = made.asked;
+        if let Some((last, plan)) = made.plans.get_mut(&round) {
+            *last = asked;
             return plan.clone();
         }
         let plan = Rc::new(Plan::new(&self.network, &self.anchor(round).state, round));
-        if made.len() >= PLANS_MAX {
-            // The one furthest from what is asked for now is the least likely to be asked for next.
-            let distance = |other: &Round| other.0.abs_diff(round.0);
-            let furthest = made.keys().copied().max_by_key(distance).expect("it is not empty");
-            made.remove(&furthest);
+        if made.plans.len() >= PLANS_MAX {
+            // The present round is asked for at each event, and stays while old rounds are being fetched.
+            let oldest = made.plans.iter().min_by_key(|(_, (last, _))| *last).map(|(it, _)| *it);
+            oldest.map(|round| made.plans.remove(&round));
         }
-        made.insert(round, plan.clone());
+        made.plans.insert(round, (asked, plan.clone()));
         plan
     }
 }

@@ -14,10 +14,13 @@ use crate::types::tx::Tx;
 /// Bytes of headers in one answer, well under the limit of a frame.
 const HEADERS_BYTES_MAX: usize = 768 * 1024;
 
-/// The next thing to do towards a target.
-pub enum Step {
-    Undo,
-    Apply(Point),
+/// The way from the best chain to a target beside or above it.
+pub struct Way {
+    pub target: Point,
+    /// Down to here blocks are undone.
+    pub fork: Point,
+    /// From there on these are applied, the last one first.
+    pub up: Vec<Point>,
 }
 
 /// A block as the parent of another.
@@ -161,18 +164,15 @@ impl Chain {
             || records::main_record(db, point.height).is_some_and(|it| it.hash == point.hash)
     }
 
-    /// The step from the best chain towards a full block above or beside it.
-    pub(super) fn next_step(&self, target: &Point, db: &dyn Reader) -> Option<Step> {
+    /// The way to a full block; nothing when a block on it cannot be read.
+    pub(super) fn way_to(&self, target: &Point, db: &dyn Reader) -> Option<Way> {
         let mut at = self.best_at(target, db)?;
-        let mut next = None;
+        let mut up = Vec::new();
         while !self.is_main(&at.point, db) {
-            next = Some(at.point);
+            up.push(at.point);
             at = self.below(&at, db)?;
         }
-        if at.point != self.best.point {
-            return Some(Step::Undo);
-        }
-        next.map(Step::Apply)
+        Some(Way { target: *target, fork: at.point, up })
     }
 
     /// A block with its messages, from the database.
@@ -314,7 +314,7 @@ impl Chain {
             let (Some(point), Some(stored)) = (point, stored) else { continue };
             let full = self.parent_is_full_at_load(&stored.header.header, from, db);
             if !full {
-                // A body that came before its parent's: fetched again when it is due.
+                // What was left of a chain that has been dropped.
                 continue;
             }
             self.tree.insert(Entry {
@@ -327,12 +327,14 @@ impl Chain {
             });
             self.consider(point, db);
         }
+        self.tree.trim(self.best.point.hash);
     }
 
     fn parent_is_full_at_load(&self, header: &Header, from: Height, db: &dyn Reader) -> bool {
         let Some(parent) = previous_of(header) else { return false };
         if parent.height < from {
-            return self.is_main(&parent, db);
+            // Or a chain that parted before, towards which we were on the way, would be forgotten.
+            return parent == self.tree.genesis().point || records::header(db, &parent).is_some();
         }
         self.tree.get(&parent.hash).is_some_and(|entry| entry.full)
     }

@@ -1,108 +1,57 @@
 //! Whatever the order in which headers and bodies arrive, and however often the node restarts, the head is the same.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::{Best, Chain, HeaderVerdict};
-use crate::machine::records::{Batch, Draft, Reader, Table, main_record};
-use crate::rules::plan::Plans;
-use crate::rules::sealed::Anchor;
+use super::{Best, Chain, Change, HeaderVerdict};
+use crate::machine::bed::{self, Disk, Ground};
+use crate::machine::records::{Draft, Table, main_record, point_key};
+use crate::rules::refusal::Refusal;
 use crate::rules::state::ChainState;
-use crate::rules::validity::{IdentifiedTx, Parent};
-use crate::types::block::Block;
+use crate::types::block::{Block, SignedHeader, messages_root};
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot};
 use crate::types::hash::Hash;
-use crate::types::key::{SecretKey, Verifier};
-use crate::types::network::Network;
 use crate::types::rng::Rng;
-use crate::types::tx::{Body, Tx};
 
 const FOUNDERS: u8 = 4;
 const SLOTS: u32 = 3;
 
-#[derive(Default, Clone)]
-struct Disk(BTreeMap<(Table, Vec<u8>), Vec<u8>>);
-
-impl Disk {
-    fn write(&mut self, batch: Batch) {
-        for (key, value) in batch.0 {
-            match value {
-                Some(value) => self.0.insert(key, value),
-                None => self.0.remove(&key),
-            };
-        }
-    }
-}
-
-impl Reader for Disk {
-    fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
-        self.0.get(&(table, key.to_vec())).cloned()
-    }
-
-    fn next(&self, table: Table, from: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-        let ((of, key), value) = self.0.range((table, from.to_vec())..).next()?;
-        (*of == table).then(|| (key.clone(), value.clone()))
-    }
-
-    fn last(&self, table: Table) -> Option<(Vec<u8>, Vec<u8>)> {
-        let mut of_table = self.0.iter().filter(|((of, _), _)| *of == table);
-        of_table.next_back().map(|((_, key), value)| (key.clone(), value.clone()))
-    }
-}
-
 struct Bed {
-    network: Rc<Network>,
-    plans: Rc<Plans>,
-    verifier: Verifier,
+    ground: Ground,
     now: Now,
 }
 
 impl Bed {
     fn new() -> Bed {
-        let mut text = include_str!("../../../config/main.toml")
-            .replace("source = \"ledger\"", "source = \"list\"")
-            .replace("slots = 19", &format!("slots = {SLOTS}"))
-            .replace("messages_min = 1", "messages_min = 0")
-            .replace("senders_min = 1", "senders_min = 0");
-        for number in 1..=FOUNDERS {
-            let key = SecretKey::from_seed([number; 32]).public();
-            text += &format!(
-                "\n[[founders]]\npublic_key = \"{key}\"\nweight = 1\nip = \"10.0.0.{number}\"\nport = 1\n"
-            );
-        }
-        let network = Rc::new(Network::parse(&text).expect("the network is valid"));
-        let anchor = Rc::new(Anchor::genesis(&network));
-        let plans = Rc::new(Plans::new(network.clone(), anchor));
+        let network = bed::network(FOUNDERS, &[("slots = 19", &format!("slots = {SLOTS}"))]);
         let wall = network.clock.start_of(Round(1_000), Slot(0));
         let now = Now { wall, mono: Monotonic(0), synchronised: true };
-        Bed { network, plans, verifier: Verifier::default(), now }
+        Bed { ground: Ground::new(network), now }
     }
 
     fn open(&self, disk: &Disk) -> Chain {
-        let (network, plans) = (self.network.clone(), self.plans.clone());
-        let opened = Chain::open(network, plans, self.verifier.clone(), disk);
-        opened.expect("the disk is whole").0
+        self.ground.chain(disk)
     }
 
     /// The block of a slot on a parent, by its juror, with the heartbeats of some founders.
     fn block(&self, parent: &Best, state: &ChainState, at: (Round, Slot), senders: u64) -> Block {
-        let juror = *self.plans.at(at.0).juror(at.1).expect("a forging slot");
-        let keys = (1..=FOUNDERS).map(|number| SecretKey::from_seed([number; 32]));
-        let forger = keys
-            .clone()
-            .find(|key| self.network.address_of(&key.public()) == juror)
-            .expect("a founder");
-        let candidates =
-            keys.enumerate().filter(|(index, _)| senders >> index & 1 == 1).map(|(_, key)| {
-                let body = Body::Heartbeat { version: 1, commitment: Hash::default(), capacity: 1 };
-                let tx = Tx::sign(at.0, body, &key, &self.network, &self.verifier);
-                IdentifiedTx { id: tx.id(), tx }
-            });
-        let parent = Parent { point: parent.point, at: parent.at, seal: parent.seal };
-        let chain = self.open(&Disk::default());
-        let time = self.network.clock.start_of(at.0, at.1).plus(1 + senders);
-        let built = chain.rules().build_block(&parent, state, candidates, time, &forger);
-        built.expect("an empty block is allowed").0
+        let founders = (1..=FOUNDERS).filter(|number| senders >> (number - 1) & 1 == 1);
+        let messages = founders.map(|it| self.ground.heartbeat(&bed::key(it), at.0, 1)).collect();
+        self.ground.block(parent, state, at, messages, 1 + senders)
+    }
+
+    /// Takes blocks in, and goes towards the best chain once.
+    fn feed(&self, chain: &mut Chain, disk: &mut Disk, blocks: &[Block]) -> Change {
+        let before = disk.clone();
+        let mut draft = Draft::new(&before);
+        for block in blocks {
+            let header = Rc::new(block.header.clone());
+            let verdict = chain.add_header(self.now, header, false, &draft);
+            assert_eq!(verdict, HeaderVerdict::Added);
+            chain.add_body(&block.header.hash(), &block.messages, &mut draft).expect("root fits");
+        }
+        let change = chain.advance(&mut draft);
+        disk.write(draft.into_batch());
+        change
     }
 
     /// A random tree of blocks, parents before children.
@@ -208,10 +157,100 @@ fn an_invalid_body_leaves_the_chain_as_it_was() {
         refused.extend(chain.advance(&mut draft).refused);
         disk.write(draft.into_batch());
     }
-    assert_eq!(refused, [(bad.header.point(), crate::rules::refusal::Refusal::DuplicateKey)]);
+    assert_eq!(refused, [(bad.header.point(), Refusal::DuplicateKey)]);
     assert_eq!(chain.best().point, good.header.point());
     assert_eq!(bed.open(&disk).best().point, good.header.point());
     let header = Rc::new(bad.header.clone());
     let again = chain.add_header(bed.now, header, false, &Draft::new(&disk));
     assert_eq!(again, HeaderVerdict::Invalid);
+}
+
+#[test]
+fn a_block_of_more_messages_than_can_be_remembered_is_refused_at_once() {
+    let bed = Bed::new();
+    let mut disk = Disk::default();
+    let genesis = *bed.open(&disk).best();
+    let at = (Round(1), Slot(0));
+    let mut block = bed.block(&genesis, &ChainState::default(), at, 0);
+    // Each well signed, so that each signature would have to be looked at.
+    block.messages = (0..1_100).map(|it| bed.ground.heartbeat(&bed::key(9), at.0, it)).collect();
+    block.messages.sort_by_key(|tx| tx.id());
+    let ids: Vec<_> = block.messages.iter().map(|tx| tx.id()).collect();
+    block.header = resigned(&bed, &block, messages_root(&ids));
+    // With nothing remembered.
+    let mut chain = Ground::new(bed.ground.network.clone()).chain(&disk);
+    let change = bed.feed(&mut chain, &mut disk, &[block]);
+    assert_eq!(change.refused.len(), 1, "in the first event, not one of seventeen");
+    assert_eq!(change.refused[0].1, Refusal::TooMany);
+    assert!(!chain.has_work());
+}
+
+fn resigned(bed: &Bed, block: &Block, root: Hash) -> SignedHeader {
+    let mut header = block.header.header.clone();
+    header.messages_root = root;
+    let forger = (1..=FOUNDERS).map(bed::key).find(|key| key.public() == header.forger);
+    header.sign(&forger.expect("a founder"), &bed.ground.network, &bed.ground.verifier)
+}
+
+#[test]
+fn a_header_that_wins_only_by_where_it_parts_is_fetched_too() {
+    let bed = Bed::new();
+    let genesis = *bed.open(&Disk::default()).best();
+    let state = ChainState::default();
+    // One block each, by one forger each: the same worth.
+    let early = bed.block(&genesis, &state, (Round(1), Slot(0)), 0);
+    let late = bed.block(&genesis, &state, (Round(1), Slot(1)), 0);
+    for (ours, theirs, fetched) in [(&late, &early, true), (&early, &late, false)] {
+        let mut disk = Disk::default();
+        let mut chain = bed.open(&disk);
+        bed.feed(&mut chain, &mut disk, std::slice::from_ref(ours));
+        let header = Rc::new(theirs.header.clone());
+        chain.add_header(bed.now, header, false, &Draft::new(&disk));
+        let found = chain.heading(|_| false, &disk).map(|entry| entry.point);
+        assert_eq!(found, fetched.then(|| theirs.header.point()));
+    }
+}
+
+/// A chain of 140 blocks on the disk and a heavier one beside it from genesis on, towards which one event has gone.
+fn on_the_way(bed: &Bed) -> (Chain, Disk, Vec<Block>, Vec<Block>) {
+    let mut disk = Disk::default();
+    let mut chain = bed.open(&disk);
+    let genesis = *chain.best();
+    let slots = SLOTS as usize;
+    let lighter = bed.ground.line(&genesis, u64::from(SLOTS), slots, 140);
+    let heavier = bed.ground.line(&genesis, u64::from(SLOTS) + 1, slots, 145);
+    bed.feed(&mut chain, &mut disk, &lighter);
+    while chain.has_work() {
+        bed.feed(&mut chain, &mut disk, &[]);
+    }
+    assert_eq!(chain.best().point, lighter[139].header.point());
+    let change = bed.feed(&mut chain, &mut disk, &heavier);
+    assert_eq!((change.undone.len(), change.applied.len()), (128, 0), "a step of the way");
+    (chain, disk, lighter, heavier)
+}
+
+#[test]
+fn a_restart_on_the_way_to_a_chain_that_parted_long_ago_does_not_forget_it() {
+    let bed = Bed::new();
+    let (_, mut disk, _, heavier) = on_the_way(&bed);
+    let mut chain = bed.open(&disk);
+    while chain.has_work() {
+        bed.feed(&mut chain, &mut disk, &[]);
+    }
+    assert_eq!(chain.best().point, heavier[144].header.point());
+}
+
+#[test]
+fn a_way_with_a_block_missing_is_given_up_for_the_next_best() {
+    let bed = Bed::new();
+    let (_, mut disk, lighter, heavier) = on_the_way(&bed);
+    for (table, at) in [(Table::Headers, 5), (Table::Bodies, 5)] {
+        disk.entries.remove(&(table, point_key(&heavier[at].header.point())));
+    }
+    let mut chain = bed.open(&disk);
+    for _ in 0..40 {
+        bed.feed(&mut chain, &mut disk, &[]);
+    }
+    assert!(!chain.has_work());
+    assert_eq!(chain.best().point, lighter[139].header.point());
 }

@@ -42,6 +42,11 @@ impl Dialler {
         &self.targets
     }
 
+    /// Who should answer there, when it is one of the list.
+    pub fn expected(&self, endpoint: &Endpoint) -> Option<PublicKey> {
+        self.targets.iter().find(|target| target.endpoint == *endpoint).map(|target| target.key)
+    }
+
     /// The list of a new round; what it dropped stays connected until `rotate_at`.
     pub fn set_targets(&mut self, targets: Vec<(PublicKey, Endpoint)>, rotate_at: Monotonic) {
         self.targets =
@@ -83,6 +88,12 @@ impl Dialler {
             .filter(|peer| peer.dialled && peer.is_ready() && !listed(peer))
             .map(|peer| peer.id)
             .collect()
+    }
+
+    /// When an endpoint may be dialled again.
+    #[cfg(test)]
+    pub fn wait_of(&self, endpoint: &Endpoint) -> Monotonic {
+        self.tried.get(endpoint).map_or(Monotonic(0), |retry| retry.at)
     }
 
     /// Dials what is due and not `busy`. Returns when to look again.

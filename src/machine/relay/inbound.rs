@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{ASKED_MAX, HOLDERS_MAX, REFUSED_MAX, Relay, UNANSWERED_MAX, WANTED_MAX};
+use super::{
+    ASKED_MAX, HOLDERS_MAX, REFUSED_MAX, Relay, UNANSWERED_MAX, WANTED_MAX, WANTED_OF_PEER_MAX,
+};
 use crate::machine::event::PeerId;
 use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
@@ -13,8 +15,10 @@ use crate::types::hash::TxId;
 use crate::types::message::{IDS_MAX, Message};
 
 /// A body that is asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Wanted {
+    /// Who announced it first.
+    first: PeerId,
     holders: Vec<PeerId>,
     asked: Vec<PeerId>,
     /// When the last one asked is late.
@@ -22,6 +26,10 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    fn new(first: PeerId) -> Wanted {
+        Wanted { first, holders: vec![first], asked: Vec::new(), late_at: None }
+    }
+
     pub fn forget(&mut self, peer: PeerId) {
         self.holders.retain(|holder| *holder != peer);
         if self.asked.last() == Some(&peer) {
@@ -75,23 +83,41 @@ impl Relay {
         true
     }
 
-    /// A message delivered was refused: it is not asked for again, unless it only came too early.
+    /// A message delivered was refused: it is not asked for again, unless there was no time or room for it yet.
     pub fn refused(&mut self, id: &TxId, why: Refusal) {
-        self.wanted.remove(id);
-        if why == Refusal::TooEarly {
+        self.forget(id);
+        let passing = matches!(why, Refusal::TooEarly | Refusal::PoolFull);
+        if passing || self.refused.contains(id) {
             return;
         }
-        self.refused.push_back(*id);
-        if self.refused.len() > REFUSED_MAX {
+        if self.refused.len() >= REFUSED_MAX {
             self.refused.pop_front();
+        }
+        self.refused.push_back(*id);
+    }
+
+    /// A body is here, or given up.
+    pub(super) fn forget(&mut self, id: &TxId) {
+        let Some(wanted) = self.wanted.remove(id) else { return };
+        if let Some(count) = self.first_heard.get_mut(&wanted.first) {
+            *count -= 1;
+            if *count == 0 {
+                self.first_heard.remove(&wanted.first);
+            }
         }
     }
 
     /// Asks for bodies that are not asked for yet.
     pub(super) fn want(&mut self, turn: &mut Turn, from: PeerId, ids: &[TxId], peers: &mut Peers) {
         for id in ids {
-            if self.wanted.len() < WANTED_MAX || self.wanted.contains_key(id) {
-                self.wanted.entry(*id).or_default().add(from);
+            if let Some(wanted) = self.wanted.get_mut(id) {
+                wanted.add(from);
+                continue;
+            }
+            let of_peer = self.first_heard.entry(from).or_default();
+            if self.wanted.len() < WANTED_MAX && *of_peer < WANTED_OF_PEER_MAX {
+                *of_peer += 1;
+                self.wanted.insert(*id, Wanted::new(from));
             }
         }
         if ids.iter().any(|id| self.wanted.get(id).is_some_and(|it| it.late_at.is_none())) {
@@ -114,7 +140,7 @@ impl Relay {
                 let spent = wanted.asked.len() >= ASKED_MAX;
                 let alone = wanted.holders.iter().all(|holder| wanted.asked.contains(holder));
                 if spent || alone {
-                    self.wanted.remove(id);
+                    self.forget(id);
                 }
             }
         }
@@ -128,6 +154,7 @@ impl Relay {
 
     fn ask(&mut self, turn: &mut Turn, ids: &[TxId], peers: &mut Peers) {
         let late_at = turn.now.mono.plus(self.answer_ms);
+        let mut waits = false;
         let mut asks: BTreeMap<PeerId, Vec<TxId>> = BTreeMap::new();
         for id in ids {
             let Some(wanted) = self.wanted.get_mut(id) else { continue };
@@ -140,6 +167,7 @@ impl Relay {
             }
             // Where all holders owe us too much already, the next look is as late.
             wanted.late_at = Some(late_at);
+            waits = true;
         }
         for (peer, ids) in asks {
             for batch in ids.chunks(IDS_MAX) {
@@ -149,6 +177,8 @@ impl Relay {
                 turn.out.send(peer, Message::Want(batch.to_vec()));
             }
         }
-        self.wanted_due = Some(self.wanted_due.map_or(late_at, |due| due.min(late_at)));
+        if waits {
+            self.wanted_due = Some(self.wanted_due.map_or(late_at, |due| due.min(late_at)));
+        }
     }
 }

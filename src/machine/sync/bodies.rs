@@ -1,13 +1,17 @@
 //! Bodies: ranges of the blocks that headers showed, from as many peers as have them, each body from one at a time.
 
+use std::collections::BTreeSet;
+
 use super::{PATIENCE_MS, Sync, View};
 use crate::machine::chain::Chain;
 use crate::machine::event::PeerId;
 use crate::machine::peers::Peers;
+use crate::machine::serve::ANSWER_BYTES_MAX;
 use crate::machine::turn::Turn;
 use crate::rules::refusal::Refusal;
 use crate::types::block::Point;
 use crate::types::clock::Monotonic;
+use crate::types::codec;
 use crate::types::message::Message;
 use crate::types::tx::Tx;
 
@@ -26,6 +30,13 @@ pub struct BodyRequest {
     points: Vec<Point>,
 }
 
+impl BodyRequest {
+    #[cfg(test)]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
 impl Sync {
     /// Asks every idle peer that may have them for the next bodies.
     pub(super) fn ask_bodies(&mut self, turn: &mut Turn, view: &View, peers: &Peers) {
@@ -34,16 +45,18 @@ impl Sync {
             return;
         }
         let now = turn.now.mono;
-        let mut idle: Vec<(u64, PeerId)> = peers
+        let mut idle: Vec<_> = peers
             .ready()
             .filter(|peer| !self.bodies.contains_key(&peer.id))
             .filter(|peer| !self.passed_over.contains_key(&peer.id))
             .filter(|peer| self.lacks.get(&peer.id) != Some(&self.heading))
-            .filter_map(|peer| Some((peer.tip?.point.height.0, peer.id)))
+            .filter_map(|peer| Some((self.doubt(peer), peer.tip?.point.height.0, peer.id)))
             .collect();
-        // Those whose claim reaches furthest first.
-        idle.sort_unstable_by_key(|(height, peer)| (std::cmp::Reverse(*height), *peer));
-        for (height, peer) in idle {
+        // The lowest bodies, for which all others wait, from those least in doubt, whose claim reaches furthest.
+        idle.sort_unstable_by_key(|(doubt, height, peer)| {
+            (*doubt, std::cmp::Reverse(*height), *peer)
+        });
+        for (_, height, peer) in idle {
             let count = self
                 .queue
                 .iter()
@@ -82,10 +95,14 @@ impl Sync {
                 return Err(why);
             }
         }
-        if bodies.is_empty() {
-            self.pass_over(from, turn.now.mono);
+        if bodies.len() < request.points.len()
+            && codec::encode(&bodies).len() < ANSWER_BYTES_MAX / 2
+        {
+            // The rest would have fitted: it has not got them.
+            self.lacks.insert(from, self.heading);
+        } else {
+            self.absolve(from);
         }
-        // Those that did not fit into the answer.
         request.points.drain(..bodies.len().min(request.points.len()));
         self.requeue(request);
         Ok(true)
@@ -133,9 +150,9 @@ impl Sync {
             self.due = self.due.min(now.plus(PATIENCE_MS));
             lacking.clear();
         }
-        let asked =
-            |point: &Point| self.bodies.values().any(|request| request.points.contains(point));
-        self.queue = lacking.into_iter().filter(|point| !asked(point)).collect();
+        let asked: BTreeSet<Point> =
+            self.bodies.values().flat_map(|request| request.points.iter().copied()).collect();
+        self.queue = lacking.into_iter().filter(|point| !asked.contains(point)).collect();
         if self.heading != Some(tip.point.hash) {
             self.heading = Some(tip.point.hash);
             self.progress_at = now;

@@ -1,9 +1,10 @@
 //! Headers: find where a peer's chain leaves ours, then its headers from there on, from one peer at a time.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::{Sync, View, WINDOW_MAX};
+use super::{STILL_MAX, Sync, View, WINDOW_MAX};
 use crate::machine::chain::{Chain, HeaderVerdict};
 use crate::machine::event::PeerId;
 use crate::machine::peers::Peers;
@@ -15,6 +16,9 @@ use crate::types::message::{ByeReason, HEADERS_MAX, Message, Tip};
 
 /// Headers checked in one event, each with a signature (§11).
 const CHECKED_MAX: usize = 64;
+
+/// Whom to ask first: who is least in doubt, then who claims most.
+type Rank = (Reverse<(u32, bool)>, Worth);
 
 /// What one peer was asked.
 #[derive(Debug)]
@@ -37,20 +41,25 @@ enum Asked {
         left: VecDeque<SignedHeader>,
         full: bool,
     },
-    /// As many headers as sync holds at once are here: the next ones when their bodies are.
-    Later(Point),
+    /// As many headers as sync holds at once are here, this many ahead of us: the next ones when their bodies are.
+    Later {
+        above: Point,
+        ahead: usize,
+    },
 }
 
 impl Sync {
     /// Asks the peer with the best unknown tip, when nobody is being asked.
     pub(super) fn ask_headers(&mut self, turn: &mut Turn, view: &View, peers: &Peers) {
         if let Some(request) = &self.headers {
-            if let Asked::Later(above) = request.asked {
-                self.go_on_later(turn, above, view);
+            if let Asked::Later { above, ahead } = request.asked {
+                if ahead <= WINDOW_MAX / 2 {
+                    self.ask_above(turn, above);
+                }
             }
             return;
         }
-        let mut best: Option<(Worth, PeerId, Tip)> = None;
+        let mut best: Option<(Rank, PeerId, Tip)> = None;
         for peer in peers.ready() {
             let Some(tip) = peer.tip else { continue };
             let looked = self.looked_at.get(&peer.id) == Some(&tip.point.hash);
@@ -60,9 +69,9 @@ impl Sync {
             if !self.is_of_interest(turn, peer.id, &tip, view) {
                 continue;
             }
-            let worth = Worth::new(tip.weight, &tip.point);
-            if best.is_none_or(|(other, _, _)| worth > other) {
-                best = Some((worth, peer.id, tip));
+            let rank = (Reverse(self.doubt(peer)), Worth::new(tip.weight, &tip.point));
+            if best.is_none_or(|(other, _, _)| rank > other) {
+                best = Some((rank, peer.id, tip));
             }
         }
         if let Some((_, peer, promised)) = best {
@@ -76,10 +85,19 @@ impl Sync {
         }
     }
 
-    fn go_on_later(&mut self, turn: &mut Turn, above: Point, view: &View) {
-        if view.chain.unfull_count() > WINDOW_MAX / 2 {
-            return;
+    /// Notices when the window of headers has become smaller, which is what a full one waits for.
+    pub(super) fn look_at_window(&mut self, now: Monotonic, view: &View) {
+        let Some(request) = &mut self.headers else { return };
+        if let Asked::Later { above, ahead } = &mut request.asked {
+            let left = view.chain.ahead(above);
+            if left < *ahead {
+                *ahead = left;
+                request.sent = now;
+            }
         }
+    }
+
+    fn ask_above(&mut self, turn: &mut Turn, above: Point) {
         let number = self.request_number();
         if let Some(request) = &mut self.headers {
             request.number = number;
@@ -96,6 +114,7 @@ impl Sync {
         from: PeerId,
         number: u32,
         point: Point,
+        chain: &Chain,
     ) -> Option<ByeReason> {
         self.wake();
         let request = self.request_of(from, number)?;
@@ -106,13 +125,7 @@ impl Sync {
             self.headers = None;
             return Some(ByeReason::Protocol);
         }
-        let number = self.request_number();
-        if let Some(request) = &mut self.headers {
-            request.number = number;
-            request.sent = turn.now.mono;
-            request.asked = Asked::Above(point);
-        }
-        turn.out.send(from, Message::WantHeaders { request: number, above: point });
+        self.go_on(turn, point, chain.ahead(&point));
         None
     }
 
@@ -174,14 +187,19 @@ impl Sync {
             return None;
         }
         let delivered = above == promised.point || above.height >= promised.point.height;
-        if full || (!empty && !delivered) {
-            self.go_on(turn, above, chain.unfull_count());
+        if full {
+            self.absolve(from);
+            self.go_on(turn, above, chain.ahead(&above));
             return None;
         }
+        // Fewer than fit are the last ones of its chain.
         self.headers = None;
         if empty {
             // Or a peer that moves its tip for ever would keep all others from being asked.
             self.pass_over(from, turn.now.mono);
+        }
+        if !delivered {
+            self.strike(from);
         }
         let latest = peers.get(from).and_then(|peer| peer.tip);
         let moved = latest.is_none_or(|tip| tip.point != promised.point);
@@ -196,17 +214,13 @@ impl Sync {
         }
     }
 
-    fn go_on(&mut self, turn: &mut Turn, above: Point, unfull: usize) {
-        let number = self.request_number();
-        let Some(request) = &mut self.headers else { return };
-        request.number = number;
-        request.sent = turn.now.mono;
-        if unfull >= WINDOW_MAX {
-            request.asked = Asked::Later(above);
-            return;
+    fn go_on(&mut self, turn: &mut Turn, above: Point, ahead: usize) {
+        if ahead < WINDOW_MAX {
+            self.ask_above(turn, above);
+        } else if let Some(request) = &mut self.headers {
+            request.sent = turn.now.mono;
+            request.asked = Asked::Later { above, ahead };
         }
-        request.asked = Asked::Above(above);
-        turn.out.send(request.peer, Message::WantHeaders { request: number, above });
     }
 
     /// Gives up for now: the same tip may be asked about again later.
@@ -221,10 +235,13 @@ impl Sync {
         self.headers.as_ref().filter(|request| request.peer == from && request.number == number)
     }
 
-    /// Whether the running request waits for us rather than for its peer.
-    pub(super) fn headers_wait_for_us(&self) -> bool {
-        self.headers
-            .as_ref()
-            .is_some_and(|request| !matches!(request.asked, Asked::Find(_) | Asked::Above(_)))
+    /// When the running request is given up; nothing while its headers are being checked.
+    pub(super) fn headers_deadline(&self) -> Option<Monotonic> {
+        let request = self.headers.as_ref()?;
+        match request.asked {
+            Asked::Find(_) | Asked::Above(_) => Some(request.sent.plus(self.answer_ms)),
+            Asked::Later { .. } => Some(request.sent.plus(STILL_MAX * self.answer_ms)),
+            Asked::Checking { .. } => None,
+        }
     }
 }

@@ -1,0 +1,230 @@
+//! What the tests of machines and node stand on: a disk that is a map, a network of numbered keys, messages of theirs.
+//!
+//! For tests only.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::chain::{Best, Chain};
+use super::event::{Effect, Outbox, PeerId};
+use super::peers::Peers;
+use super::records::{Batch, Draft, Reader, Table};
+use super::turn::Turn;
+use crate::rules::plan::Plans;
+use crate::rules::sealed::Anchor;
+use crate::rules::state::ChainState;
+use crate::rules::validity::{IdentifiedTx, Parent, Rules};
+use crate::types::address::Address;
+use crate::types::block::Block;
+use crate::types::clock::{Monotonic, Now, Round, Slot, Timestamp};
+use crate::types::hash::Hash;
+use crate::types::key::{Purpose, SecretKey, Verifier};
+use crate::types::message::{ByeReason, Hello, Message};
+use crate::types::network::{Endpoint, Network};
+use crate::types::rng::Rng;
+use crate::types::sign::SignState;
+use crate::types::tx::{Body, Tx};
+
+/// A database that is a map, and a sign state beside it.
+#[derive(Default, Clone)]
+pub struct Disk {
+    pub entries: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    pub signed: SignState,
+}
+
+impl Disk {
+    /// Writes all of a batch.
+    pub fn write(&mut self, batch: Batch) {
+        for (key, value) in batch.0 {
+            match value {
+                Some(value) => self.entries.insert(key, value),
+                None => self.entries.remove(&key),
+            };
+        }
+    }
+}
+
+impl Reader for Disk {
+    fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
+        self.entries.get(&(table, key.to_vec())).cloned()
+    }
+
+    fn next(&self, table: Table, from: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let ((of, key), value) = self.entries.range((table, from.to_vec())..).next()?;
+        (*of == table).then(|| (key.clone(), value.clone()))
+    }
+
+    fn last(&self, table: Table) -> Option<(Vec<u8>, Vec<u8>)> {
+        let mut of_table = self.entries.iter().filter(|((of, _), _)| *of == table);
+        of_table.next_back().map(|((_, key), value)| (key.clone(), value.clone()))
+    }
+}
+
+/// The secret key of a founder, from 1, or of somebody else.
+pub fn key(number: u8) -> SecretKey {
+    SecretKey::from_seed([number; 32])
+}
+
+/// Where a founder listens.
+pub fn endpoint(number: u8) -> Endpoint {
+    Endpoint { ip: [10, 0, 0, number].into(), port: 1 }
+}
+
+/// The main network with these founders, empty blocks and any clock; each edit replaces a text that must be there.
+pub fn network(founders: u8, edits: &[(&str, &str)]) -> Rc<Network> {
+    let mut text = include_str!("../../config/main.toml").to_owned();
+    let usual = [
+        ("source = \"ledger\"", "source = \"list\""),
+        ("\"synchronised\"", "\"local\""),
+        ("forge_peers_min = 4", "forge_peers_min = 0"),
+        ("messages_min = 1", "messages_min = 0"),
+        ("senders_min = 1", "senders_min = 0"),
+    ];
+    for (from, to) in usual.iter().chain(edits) {
+        assert!(text.contains(from), "{from:?} is not in the network file");
+        text = text.replace(from, to);
+    }
+    for number in 1..=founders {
+        let (key, Endpoint { ip, port }) = (key(number).public(), endpoint(number));
+        text += &format!(
+            "\n[[founders]]\npublic_key = \"{key}\"\nweight = 1\nip = \"{ip}\"\nport = {port}\n"
+        );
+    }
+    Rc::new(Network::parse(&text).expect("the network is valid"))
+}
+
+/// A network with its plans, for rules and machines.
+pub struct Ground {
+    pub network: Rc<Network>,
+    pub plans: Rc<Plans>,
+    pub verifier: Verifier,
+}
+
+impl Ground {
+    /// Nothing is verified yet.
+    pub fn new(network: Rc<Network>) -> Ground {
+        let anchor = Rc::new(Anchor::genesis(&network));
+        let plans = Rc::new(Plans::new(network.clone(), anchor));
+        Ground { network, plans, verifier: Verifier::default() }
+    }
+
+    /// The checks.
+    pub fn rules(&self) -> Rules<'_> {
+        Rules { network: &self.network, plans: &self.plans, verifier: &self.verifier }
+    }
+
+    /// The block of a slot on a parent, by its juror; `after_ms` makes it differ from others of its slot.
+    pub fn block(
+        &self,
+        parent: &Best,
+        state: &ChainState,
+        at: (Round, Slot),
+        messages: Vec<Tx>,
+        after_ms: u64,
+    ) -> Block {
+        let juror = *self.plans.at(at.0).juror(at.1).expect("a forging slot");
+        let founders = u8::try_from(self.network.founders.len()).expect("few");
+        let forger = (1..=founders).map(key).find(|key| self.address(key) == juror);
+        let parent = Parent { point: parent.point, at: parent.at, seal: parent.seal };
+        let messages = messages.into_iter().map(|tx| IdentifiedTx { id: tx.id(), tx });
+        let time = self.network.clock.start_of(at.0, at.1).plus(after_ms);
+        let forger = forger.expect("the juror is a founder");
+        let built = self.rules().build_block(&parent, state, messages, time, &forger);
+        built.expect("an empty block is allowed").0
+    }
+
+    /// Empty blocks, one on the other, in every `step`-th forging slot from the `first` on.
+    pub fn line(&self, parent: &Best, first: u64, step: usize, count: usize) -> Vec<Block> {
+        let slots = u64::from(self.network.clock.slots);
+        let mut parent = *parent;
+        let mut blocks = Vec::new();
+        for index in (first..).step_by(step).take(count) {
+            let slot = Slot(u32::try_from(index % slots).expect("small"));
+            let at = (Round(index / slots), slot);
+            let block = self.block(&parent, &ChainState::default(), at, Vec::new(), 1);
+            parent = end_of(&block);
+            blocks.push(block);
+        }
+        blocks
+    }
+
+    /// The address of a key here.
+    pub fn address(&self, key: &SecretKey) -> Address {
+        self.network.address_of(&key.public())
+    }
+
+    /// A chain on a disk, as it is opened.
+    pub fn chain(&self, disk: &Disk) -> Chain {
+        let (network, plans) = (self.network.clone(), self.plans.clone());
+        Chain::open(network, plans, self.verifier.clone(), disk).expect("the disk is whole").0
+    }
+
+    /// The greeting of a key on a channel; `dialled` when it is we who dialled.
+    pub fn hello(&self, key: &SecretKey, channel: Hash, dialled: bool) -> Hello {
+        let public = key.public();
+        let parts: [&[u8]; 3] = [&channel.0, &[u8::from(dialled)], &public.0];
+        let signature = self.verifier.sign(key, Purpose::Identity, &self.network.id(), &parts);
+        Hello { key: public, signature, parameters: self.network.parameters_digest(), version: 1 }
+    }
+
+    /// The peers of founder 1, none yet.
+    pub fn peers(&self) -> Peers {
+        Peers::new(self.network.clone(), key(1), self.verifier.clone(), Rng::from_text("peers"))
+    }
+
+    /// A connection with somebody who has greeted; whether it stands.
+    pub fn connect(
+        &self,
+        peers: &mut Peers,
+        turn: &mut Turn,
+        id: u64,
+        number: u8,
+        dialled: bool,
+    ) -> bool {
+        let channel = Hash([u8::try_from(id % 251).expect("small"); 32]);
+        peers.connected(turn, PeerId(id), endpoint(number), dialled, channel);
+        let hello = self.hello(&key(number), channel, dialled);
+        let anchor = self.plans.anchor(Round(0)).clone();
+        peers.hello(turn, PeerId(id), &hello, &anchor.state)
+    }
+
+    /// A heartbeat; `capacity` makes it differ from others with its key.
+    pub fn heartbeat(&self, sender: &SecretKey, round: Round, capacity: u16) -> Tx {
+        let body = Body::Heartbeat { version: 1, commitment: Hash::default(), capacity };
+        Tx::sign(round, body, sender, &self.network, &self.verifier)
+    }
+}
+
+/// The end of a chain that ends with a block; its weight is not known here.
+pub fn end_of(block: &Block) -> Best {
+    let header = &block.header.header;
+    let at = Some((header.round, header.slot));
+    Best { point: block.header.point(), at, weight: 0, seal: header.seal }
+}
+
+/// An event's surroundings at a time since the network's origin; both clocks go together.
+pub fn turn<'a>(network: &Network, ms: u64, disk: &'a Disk) -> Turn<'a> {
+    let wall = Timestamp(network.clock.origin.0 + ms);
+    let now = Now { wall, mono: Monotonic(ms), synchronised: true };
+    Turn { now, db: Draft::new(disk), out: Outbox::default() }
+}
+
+/// What was closed, and why.
+pub fn closed(turn: &mut Turn) -> Vec<(PeerId, ByeReason)> {
+    let effects = turn.out.take(Batch::default());
+    let closed = effects.into_iter().filter_map(|effect| {
+        if let Effect::Close { peer, reason } = effect { Some((peer, reason)) } else { None }
+    });
+    closed.collect()
+}
+
+/// What was sent, to whom.
+pub fn sent(turn: &mut Turn) -> Vec<(PeerId, Message)> {
+    let mut all = Vec::new();
+    for effect in turn.out.take(Batch::default()) {
+        if let Effect::Send { peers, message } = effect {
+            all.extend(peers.into_iter().map(|peer| (peer, (*message).clone())));
+        }
+    }
+    all
+}
