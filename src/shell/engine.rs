@@ -53,7 +53,7 @@ pub struct Engine {
     recent: VecDeque<RecentBlock>,
 }
 
-/// A valid block that came in, on whatever fork.
+/// A valid block that came in or that we made, on whatever fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentBlock {
     #[serde(flatten)]
@@ -221,12 +221,20 @@ impl Engine {
             self.refused_signature += 1;
         }
         if let &Note::BlockStored { point, round, slot, forger, messages } = note {
-            if self.recent.len() == RECENT_MAX {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(RecentBlock { point, round, slot, forger, messages });
+            self.remember(RecentBlock { point, round, slot, forger, messages });
+        }
+        if let &Note::Forged { point, round, slot, messages } = note {
+            let forger = self.parts.key.public();
+            self.remember(RecentBlock { point, round, slot, forger, messages });
         }
         journal::note(note);
+    }
+
+    fn remember(&mut self, block: RecentBlock) {
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(block);
     }
 
     /// The sign state knows better than the core: a new core learns from it.

@@ -93,6 +93,11 @@ fn the_blocks_that_came_in_last_are_remembered() {
     }
     let heights: Vec<u64> = engine.recent().map(|block| block.point.height.0).collect();
     assert_eq!(heights, (45..=300).collect::<Vec<u64>>());
+    let point = Point { height: Height(301), hash: BlockHash(Hash::default()) };
+    let (round, slot) = (Round(1), Slot(2));
+    engine.perform(now(1), vec![Effect::Note(Note::Forged { point, round, slot, messages: 3 })]);
+    let own = engine.recent().last().expect("our own block is one of them");
+    assert_eq!((own.point, own.forger, own.messages), (point, engine.parts.key.public(), 3));
 }
 
 #[test]
