@@ -174,7 +174,11 @@ impl Sync {
 
     /// Whether a peer may have a chain better than ours that we do not know.
     fn is_of_interest(&mut self, turn: &Turn, peer: PeerId, tip: &Tip, view: &View) -> bool {
-        let best = view.chain.best().worth();
+        let mut best = view.chain.best().worth();
+        // While bodies come, only what is better than where they lead is worth a look.
+        if let Some(heading) = self.heading.filter(|_| self.stalled.is_empty()) {
+            best = view.chain.entry(&heading).map_or(best, |entry| best.max(entry.worth()));
+        }
         let theirs = crate::rules::chain::Worth::new(tip.weight, &tip.point);
         if theirs < best || view.chain.knows(&tip.point, &turn.db) {
             self.unknown_since.remove(&peer);

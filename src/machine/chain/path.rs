@@ -186,20 +186,34 @@ impl Chain {
 
     /// Points of the best header chain, newest first, at distances that double; genesis last.
     pub fn locator(&self, db: &dyn Reader) -> Vec<Point> {
-        let mut points = Vec::new();
-        // Headers ahead of their bodies, so that another peer goes on where the last one stopped.
-        points.extend(self.best_unfull().map(|entry| entry.point));
-        let mut height = self.best.point.height.0;
+        // Headers ahead of their bodies first, so that another peer goes on where the last one stopped.
+        let ahead = self.points_ahead(db);
+        let mut points = vec![ahead.first().copied().unwrap_or(self.best.point)];
+        let mut height = points[0].height.0;
         let mut distance = 1;
-        points.push(self.best.point);
         while height > distance && points.len() < LOCATOR_MAX - 1 {
             height -= distance;
             distance *= 2;
-            let hash = records::main_record(db, Height(height)).map(|record| record.hash);
-            points.extend(hash.map(|hash| Point { height: Height(height), hash }));
+            let at = ahead.iter().find(|point| point.height.0 == height).copied();
+            points.extend(at.or_else(|| {
+                let hash = records::main_record(db, Height(height))?.hash;
+                Some(Point { height: Height(height), hash })
+            }));
         }
         points.push(self.tree.genesis().point);
         points.dedup();
+        points
+    }
+
+    /// The blocks of the best chain that lacks bodies, down to ours, newest first.
+    fn points_ahead(&self, db: &dyn Reader) -> Vec<Point> {
+        let mut points = Vec::new();
+        let mut at = self.best_unfull().map(|entry| entry.point);
+        while let Some(point) = at.filter(|point| !self.is_main(point, db)) {
+            points.push(point);
+            let header = self.header_at(&point, db);
+            at = header.and_then(|header| previous_of(&header.header));
+        }
         points
     }
 

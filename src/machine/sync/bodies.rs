@@ -12,6 +12,7 @@ use crate::rules::refusal::Refusal;
 use crate::types::block::Point;
 use crate::types::clock::Monotonic;
 use crate::types::codec;
+use crate::types::hash::BlockHash;
 use crate::types::message::Message;
 use crate::types::tx::Tx;
 
@@ -28,6 +29,8 @@ pub struct BodyRequest {
     pub sent: Monotonic,
     number: u32,
     points: Vec<Point>,
+    /// Where they were to lead.
+    heading: Option<BlockHash>,
 }
 
 impl BodyRequest {
@@ -69,7 +72,8 @@ impl Sync {
             let points: Vec<Point> = self.queue.drain(..count).collect();
             let number = self.request_number();
             turn.out.send(peer, Message::WantBodies { request: number, points: points.clone() });
-            self.bodies.insert(peer, BodyRequest { sent: now, number, points });
+            let heading = self.heading;
+            self.bodies.insert(peer, BodyRequest { sent: now, number, points, heading });
         }
     }
 
@@ -112,15 +116,19 @@ impl Sync {
     pub fn bodies_gone(&mut self, from: PeerId, number: u32) {
         if self.bodies.get(&from).is_some_and(|request| request.number == number) {
             if let Some(request) = self.bodies.remove(&from) {
+                // It may be on another fork: that is no reason not to ask it for anything else.
+                self.lacks.insert(from, request.heading);
                 self.requeue(request);
             }
-            // It may be on another fork: that is no reason not to ask it for anything else.
-            self.lacks.insert(from, self.heading);
             self.wake();
         }
     }
 
     pub(super) fn requeue(&mut self, request: BodyRequest) {
+        if request.heading != self.heading {
+            // What of it is still wanted comes back when the queue is made anew.
+            return;
+        }
         for point in request.points.into_iter().rev() {
             self.queue.push_front(point);
         }
