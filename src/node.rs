@@ -326,6 +326,7 @@ impl Node {
             mempool: &self.mempool,
             key: &self.key,
             distrust: self.timekeeper.distrust(),
+            settled: turn.now.mono.since(self.started) >= self.network.clock.slot_ms,
         };
         if let Some(forged) = self.duty.tick(turn, &view, &self.signed) {
             self.own_block(turn, forged);

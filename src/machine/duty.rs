@@ -45,6 +45,8 @@ pub struct View<'a> {
     pub mempool: &'a Mempool,
     pub key: &'a SecretKey,
     pub distrust: Option<ClockDistrust>,
+    /// Whether we have run long enough for the first dials to have ended.
+    pub settled: bool,
 }
 
 /// A block of ours, and messages that it could not hold.
@@ -283,7 +285,9 @@ fn may_forge(now: Now, view: &View, at: (Round, Slot)) -> Result<(), MissReason>
     }
     let (connected, sharing) = view.peers.dial_list_sharing(&best.point);
     let least = view.network.values_at(at.0).forge_peers_min;
-    if connected < least {
+    // A node that has just started knows only the chain it went down with: what it forged on that would be a fork.
+    let alone = connected == 0 && !view.settled && view.peers.has_targets();
+    if connected < least || alone {
         return Err(MissReason::Peers);
     }
     if sharing < least || (connected > 0 && sharing * 2 <= connected) {

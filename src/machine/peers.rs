@@ -114,6 +114,11 @@ impl Peers {
         counts
     }
 
+    /// Whether there is anybody to dial.
+    pub fn has_targets(&self) -> bool {
+        !self.dialler.targets().is_empty()
+    }
+
     /// A round began: whom to dial from now on.
     pub fn set_targets(&mut self, targets: Vec<(PublicKey, Endpoint)>, rotate_at: Monotonic) {
         self.dialler.set_targets(targets, rotate_at);

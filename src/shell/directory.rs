@@ -5,6 +5,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -31,6 +32,10 @@ pub struct Lock {
     file: File,
 }
 
+/// How often, and how far apart, a lock that is held is tried again.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
 /// Why the lock is not ours.
 #[derive(Debug)]
 pub enum LockError {
@@ -41,12 +46,22 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Takes the lock, or says at once who has it.
+    /// Takes the lock, or says who has it. A process that was killed may hold it until the system has cleaned up after
+    /// it, so who restarts a node at once waits a moment.
+    #[allow(clippy::disallowed_methods, reason = "nothing else runs before the lock is taken")]
     pub fn acquire(path: &Path) -> Result<Lock, LockError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path).map_err(LockError::Io)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        for _ in 0..LOCK_TRIES {
+            if locked != Err(rustix::io::Errno::WOULDBLOCK) {
+                break;
+            }
+            std::thread::sleep(LOCK_PAUSE);
+            locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+        }
+        match locked {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 return Err(LockError::Held { by: read_holder(&file) });

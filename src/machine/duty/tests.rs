@@ -28,6 +28,7 @@ struct Bed {
     duty: DutyKeeper,
     signed: SignState,
     distrust: Option<ClockDistrust>,
+    settled: bool,
 }
 
 impl Bed {
@@ -48,6 +49,7 @@ impl Bed {
             mempool: Mempool::default(),
             signed: SignState::default(),
             distrust: None,
+            settled: true,
             ground,
             disk,
         }
@@ -65,6 +67,7 @@ impl Bed {
             mempool: &self.mempool,
             key: &bed::key(1),
             distrust: self.distrust,
+            settled: self.settled,
         };
         let forged = self.duty.tick(&mut turn, &view, &self.signed);
         if let Some(Forged { block, .. }) = &forged {
@@ -143,6 +146,31 @@ fn a_slot_is_forged_in_from_10_to_80_percent_once() {
     for slot in [19, 20] {
         // The seal slot, and then the next round.
         assert_eq!(bed.tick(slot * SLOT_MS + 1_000).0.is_some(), slot == 20);
+    }
+}
+
+#[test]
+fn who_has_just_started_forges_with_company_or_with_nobody_to_dial() {
+    let dial = |bed: &mut Bed| {
+        let endpoint = bed.ground.network.founders[0].endpoint();
+        bed.peers.set_targets(vec![(bed::key(2).public(), endpoint)], Monotonic(0));
+    };
+    for (targets, connected, settled, forges) in [
+        (false, false, false, true),
+        (true, false, false, false),
+        (true, true, false, true),
+        (true, false, true, true),
+    ] {
+        let mut bed = Bed::among(1, &[]);
+        bed.settled = settled;
+        if targets {
+            dial(&mut bed);
+        }
+        if connected {
+            bed.peer(2, true);
+        }
+        let forged = bed.tick(1_000).0.is_some();
+        assert_eq!(forged, forges, "{targets} {connected} {settled}");
     }
 }
 
