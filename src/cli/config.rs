@@ -67,11 +67,10 @@ impl Layers {
             None => Raw::default(),
         };
         raw.read_environment(std::env::vars_os());
-        let folder = file.unwrap_or(default).parent().unwrap_or(Path::new(""));
-        let base = std::path::absolute(folder).map_err(|error| {
+        let file = std::path::absolute(file.unwrap_or(default)).map_err(|error| {
             Failure::new(Exit::Failed, "directory", "the working directory is gone").because(&error)
         })?;
-        Ok(Layers { raw, base })
+        Ok(Layers { raw, base: file.parent().unwrap_or(&file).to_owned() })
     }
 
     /// The key file.

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::event::PeerId;
 use crate::rules::refusal::Refusal;
-use crate::types::block::Point;
+use crate::types::block::{Point, SignedHeader};
 use crate::types::clock::{Round, Slot};
 use crate::types::hash::TxId;
 use crate::types::key::PublicKey;
 use crate::types::message::ByeReason;
 use crate::types::network::Endpoint;
+use crate::types::tx::Tx;
 
 /// A fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,19 @@ pub enum Note {
     SyncStarted { target: u64 },
     /// We hold the best chain that is known.
     SyncFinished,
+}
+
+impl Note {
+    /// A block is held whole now, wherever its messages came from.
+    pub fn stored(header: &SignedHeader, messages: &[Tx]) -> Note {
+        Note::BlockStored {
+            point: header.point(),
+            round: header.header.round,
+            slot: header.header.slot,
+            forger: header.header.forger,
+            messages: u32::try_from(messages.len()).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// Why the clock is not good enough to sign (§3).

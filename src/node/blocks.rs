@@ -229,14 +229,7 @@ impl Node {
         match self.chain.add_body(&point.hash, messages, &mut turn.db) {
             Ok(()) => {
                 if let Some(entry) = self.chain.entry(&point.hash) {
-                    let header = &entry.header.header;
-                    turn.out.note(Note::BlockStored {
-                        point,
-                        round: header.round,
-                        slot: header.slot,
-                        forger: header.forger,
-                        messages: u32::try_from(messages.len()).unwrap_or(u32::MAX),
-                    });
+                    turn.out.note(Note::stored(&entry.header, messages));
                 }
             }
             Err(why) => self.refuse(turn, from, point, why),

@@ -1,13 +1,20 @@
-//! Two nodes and a map for a disk: the whole core in a few hundred events. Faults are the simulator's business.
+//! Two nodes and a map for a disk: the whole core in a few hundred events. Faults are the simulator's business, but for
+//! one, of which every case is tried: see `twice`.
 
+mod twice;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::{Node, Setup};
 use crate::machine::bed::{self, Disk};
 use crate::machine::event::{Effect, Event, PeerId};
-use crate::types::clock::{Height, Monotonic, Now, Timestamp};
-use crate::types::hash::{Hash, hash};
+use crate::machine::note::Note;
+use crate::types::block::SignedHeader;
+use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
+use crate::types::hash::{BlockHash, Hash, hash};
 use crate::types::key::Verifier;
+use crate::types::message::Message;
 use crate::types::network::{Endpoint, Network};
 
 const SLOT_MS: u64 = 2_000;
@@ -22,17 +29,30 @@ struct World {
     disks: Vec<Disk>,
     verifier: Verifier,
     now_ms: u64,
+    /// This node hears nothing.
+    down: Option<usize>,
+    /// Blocks that any node has shown to the other.
+    shown: BTreeMap<(Round, Slot), BTreeSet<BlockHash>>,
+    /// Blocks that node 1 has said it holds.
+    stored: Vec<BlockHash>,
 }
 
 impl World {
     fn new(count: u8) -> World {
-        let network = network(count);
+        World::of(network(count), count)
+    }
+
+    /// The first founders run, one or two of them.
+    fn of(network: Rc<Network>, count: u8) -> World {
         let mut world = World {
             nodes: Vec::new(),
             disks: (0..count).map(|_| Disk::default()).collect(),
             verifier: Verifier::default(),
             now_ms: network.clock.origin.0,
             network,
+            down: None,
+            shown: BTreeMap::new(),
+            stored: Vec::new(),
         };
         for index in 0..usize::from(count) {
             let node = world.open(index);
@@ -60,42 +80,70 @@ impl World {
 
     /// Runs an event and all that follows from it; messages and dials arrive at once.
     fn deliver(&mut self, index: usize, event: Event) {
-        let mut events = std::collections::VecDeque::from([(index, event)]);
+        let mut events = VecDeque::from([(index, event)]);
         while let Some((index, event)) = events.pop_front() {
+            if self.down == Some(index) {
+                continue;
+            }
             let now = self.now();
             for effect in self.nodes[index].handle(now, event, &self.disks[index]) {
-                match effect {
-                    Effect::Guard(record) => {
-                        let admitted = self.disks[index].signed.admit(record);
-                        self.disks[index].signed = admitted.expect("nothing is signed twice");
-                    }
-                    Effect::Persist(batch) => self.disks[index].write(batch),
-                    Effect::Send { message, .. } => {
-                        let bytes = u32::try_from(message.to_frame().len()).expect("short");
-                        let event = Event::Received { peer: PeerId(1), message, bytes };
-                        events.push_back((1 - index, event));
-                    }
-                    // One connection is enough, and this world has but one.
-                    Effect::Dial { .. } if index == 1 => {}
-                    Effect::Dial { endpoint } => {
-                        for (side, dialled) in [(index, true), (1 - index, false)] {
-                            let event = Event::Connected {
-                                peer: PeerId(1),
-                                endpoint: if dialled {
-                                    endpoint
-                                } else {
-                                    Endpoint { port: 9, ..endpoint }
-                                },
-                                dialled,
-                                channel: Hash([7; 32]),
-                            };
-                            events.push_back((side, event));
-                        }
-                    }
-                    Effect::Close { .. } => panic!("nobody has a reason to close: {effect:?}"),
-                    Effect::Reply { .. } | Effect::Note(_) => {}
+                events.extend(self.perform(index, effect));
+            }
+        }
+    }
+
+    /// Does what a node wants done; what comes of it, and for whom.
+    fn perform(&mut self, index: usize, effect: Effect) -> Vec<(usize, Event)> {
+        match effect {
+            Effect::Guard(record) => {
+                let admitted = self.disks[index].signed.admit(record);
+                self.disks[index].signed = admitted.expect("nothing is signed twice");
+            }
+            Effect::Persist(batch) => self.disks[index].write(batch),
+            Effect::Send { message, .. } => {
+                self.note_shown(&message);
+                let bytes = u32::try_from(message.to_frame().len()).expect("short");
+                return vec![(1 - index, Event::Received { peer: PeerId(1), message, bytes })];
+            }
+            // One connection is enough, and this world has but one.
+            Effect::Dial { .. } if index == 1 => {}
+            Effect::Dial { endpoint } if endpoint != bed::endpoint(2) => {
+                return vec![(index, Event::DialFailed { endpoint })];
+            }
+            Effect::Dial { endpoint } => {
+                let connected = |(side, dialled)| {
+                    let far = Endpoint { port: 9, ..endpoint };
+                    let event = Event::Connected {
+                        peer: PeerId(1),
+                        endpoint: if dialled { endpoint } else { far },
+                        dialled,
+                        channel: Hash([7; 32]),
+                    };
+                    (side, event)
+                };
+                return [(index, true), (1 - index, false)].map(connected).into();
+            }
+            Effect::Close { .. } => panic!("nobody has a reason to close: {effect:?}"),
+            Effect::Note(note) if index == 1 => {
+                if let Note::BlockStored { point, .. } = note {
+                    self.stored.push(point.hash);
                 }
             }
+            Effect::Reply { .. } | Effect::Note(_) => {}
+        }
+        Vec::new()
+    }
+
+    fn note_shown(&mut self, message: &Message) {
+        let mut show = |header: &SignedHeader| {
+            let at = (header.header.round, header.header.slot);
+            self.shown.entry(at).or_default().insert(header.hash());
+        };
+        if let Message::NewBlock { header, .. } = message {
+            show(header);
+        }
+        if let Message::Headers { headers, .. } = message {
+            headers.iter().for_each(show);
         }
     }
 

@@ -322,6 +322,15 @@ fn a_closed_pipe_ends_quietly_and_a_full_disk_loudly() {
 }
 
 #[test]
+fn a_configuration_may_be_named_from_its_own_directory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("hypernode.toml"), "api_socket = \"api.sock\"\n").unwrap();
+    let mut status = command(&["status", "--config", "hypernode.toml"]);
+    let output = status.current_dir(folder.path()).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+}
+
+#[test]
 fn without_a_node_there_is_nothing_to_ask() {
     let nowhere = "/nonexistent/api.sock";
     assert!(bad(3, &["status", "--api", nowhere]).contains("hypernode run"));

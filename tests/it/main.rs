@@ -12,3 +12,4 @@ mod rules;
 mod sample;
 mod store;
 mod tidy;
+mod twice;

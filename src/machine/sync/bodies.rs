@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{PATIENCE_MS, Sync, View};
 use crate::machine::chain::Chain;
 use crate::machine::event::PeerId;
+use crate::machine::note::Note;
 use crate::machine::peers::Peers;
 use crate::machine::serve::ANSWER_BYTES_MAX;
 use crate::machine::turn::Turn;
@@ -94,9 +95,14 @@ impl Sync {
         let Some(mut request) = self.bodies.remove(&from) else { return Ok(false) };
         self.progress_at = turn.now.mono;
         for (point, messages) in request.points.iter().zip(bodies) {
+            let lacking = chain.entry(&point.hash).filter(|entry| !entry.stored);
+            let header = lacking.map(|entry| entry.header.clone());
             if let Err(why) = chain.add_body(&point.hash, messages, &mut turn.db) {
                 self.requeue(request);
                 return Err(why);
+            }
+            if let Some(header) = header {
+                turn.out.note(Note::stored(&header, messages));
             }
         }
         if bodies.len() < request.points.len()

@@ -1,0 +1,193 @@
+//! A node of a small network: its directory, and its process while it runs.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use hypernode::machine::status::{Duty, Status};
+use hypernode::shell::client;
+use hypernode::shell::crash;
+use hypernode::shell::document::{RecentDocument, StatusDocument};
+use hypernode::shell::engine::RecentBlock;
+use hypernode::shell::guard::Guard;
+use hypernode::types::clock::{Round, Slot};
+use hypernode::types::codec;
+use hypernode::types::hash::Hash;
+use hypernode::types::hex;
+use hypernode::types::key::{PublicKey, SecretKey};
+use hypernode::types::network::Network;
+use hypernode::types::sign::SignRecord;
+use hypernode::types::tx::Tx;
+use rustix::process::Signal;
+
+use crate::cluster::{send, wait_for};
+
+/// A node, running or not.
+pub struct Member {
+    dir: PathBuf,
+    network_id: Hash,
+    key: PublicKey,
+    process: Option<Child>,
+}
+
+impl Member {
+    /// Makes the directory of a founder. It does not run yet.
+    pub fn new(dir: PathBuf, network: &Network, key: &SecretKey) -> Member {
+        let public = key.public();
+        let founder = network.founders.iter().find(|founder| founder.public_key == public);
+        let listen = founder.unwrap().endpoint();
+        fs::create_dir_all(&dir).unwrap();
+        let mut key_file = File::options();
+        let key_file = key_file.create_new(true).write(true).mode(0o600).open(dir.join("key.pem"));
+        key_file.unwrap().write_all(key.to_pem().as_bytes()).unwrap();
+        fs::write(dir.join("network.toml"), network.to_toml()).unwrap();
+        let config = format!(
+            "network = \"network.toml\"\nkey = \"key.pem\"\nlisten = \"{listen}\"\ndata_dir = \"data\"\n\
+             sign_dir = \"sign\"\napi_socket = \"api.sock\"\nmap_size = \"1MiB\"\nlog = \"debug\"\n"
+        );
+        fs::write(dir.join("hypernode.toml"), config).unwrap();
+        Member { dir, network_id: network.id(), key: public, process: None }
+    }
+
+    /// The directory of the database.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// The file of what it signed.
+    pub fn sign_state(&self) -> PathBuf {
+        self.dir.join("sign/sign-state")
+    }
+
+    /// Starts the process.
+    pub fn start(&mut self) {
+        self.spawn(None);
+    }
+
+    /// Starts a process that dies at the so many-th point of those in [`crash`].
+    pub fn start_to_die_at(&mut self, point: u64) {
+        self.spawn(Some(point));
+    }
+
+    fn spawn(&mut self, point: Option<u64>) {
+        assert!(self.process.is_none(), "it runs");
+        let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hypernode"));
+        command
+            .args(["run", "--config", "hypernode.toml"])
+            .current_dir(&self.dir)
+            .env_clear()
+            // A test that fails leaves nothing behind.
+            .env("HYPERNODE_LIVES_WITH", std::process::id().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        if let Some(point) = point {
+            command.env(crash::VARIABLE, point.to_string());
+        }
+        self.process = Some(command.spawn().unwrap());
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        send(self.process.as_ref().unwrap().id(), signal);
+    }
+
+    /// Waits for the end of the process.
+    pub fn end(&mut self) -> ExitStatus {
+        let mut process = self.process.take().unwrap();
+        wait_for("its end", || process.try_wait().unwrap())
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let end = self.end();
+        assert!(end.success(), "{end}: {}", self.log());
+    }
+
+    /// How it is as soon as it is so; it must not end before.
+    pub fn wait(&mut self, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
+        wait_for(&format!("{what} at {}", self.dir.display()), || {
+            let process = self.process.as_mut().unwrap();
+            if let Some(end) = process.try_wait().unwrap() {
+                panic!("{what}: it has ended, {end}: {}", self.log());
+            }
+            self.status().filter(&is_so)
+        })
+    }
+
+    /// How it did in a slot of its own, as soon as that is done.
+    pub fn wait_for_duty(&mut self, slot: Slot) -> (Duty, Status) {
+        let status = self.wait("a slot's end", |status| duty(status, slot).is_some());
+        (duty(&status, slot).unwrap(), status)
+    }
+
+    /// The valid blocks that it has ever received in this process.
+    pub fn recent(&self) -> Vec<RecentBlock> {
+        let answer = client::get(&self.socket(), "/v1/blocks/recent").unwrap();
+        serde_json::from_slice::<RecentDocument>(&answer.body).unwrap().blocks
+    }
+
+    /// Gives it messages, in this order; false when it dies of one.
+    pub fn submit(&self, messages: &[Tx]) -> bool {
+        messages.iter().all(|tx| {
+            let text = hex::encode(&codec::encode(tx));
+            client::post(&self.socket(), "/v1/txs", text.as_bytes()).is_ok()
+        })
+    }
+
+    /// What it has signed, as it would find it now. The file stays as it is.
+    pub fn signed(&self) -> Option<SignRecord> {
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(self.sign_state(), copy.path().join("sign-state")).unwrap();
+        Guard::open(copy.path(), self.network_id, self.key).unwrap().state().block
+    }
+
+    /// What it has said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join("api.sock")
+    }
+
+    fn status(&self) -> Option<Status> {
+        let answer = client::get(&self.socket(), "/v1/status").ok()?;
+        serde_json::from_slice::<StatusDocument>(&answer.body).unwrap().status
+    }
+}
+
+/// What became of a slot of round 0, if it is done.
+pub fn duty(status: &Status, slot: Slot) -> Option<Duty> {
+    let at = |duty: &&Duty| (duty.round, duty.slot) == (Round(0), slot);
+    status.duties.recent.iter().find(at).copied()
+}
+
+/// Makes a copy of a directory in the place of another.
+pub fn copy(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
