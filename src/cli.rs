@@ -74,7 +74,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
     let mut out = Output::stdout();
     let (json, outcome) = match Arguments::from_args(&["hypernode"], &words) {
         Ok(Arguments { command }) => (command.json(), command.run(&mut out)),
-        Err(early) => (words.contains(&"--json"), without_command(&early, &mut out)),
+        Err(early) => (words.contains(&"--json"), without_command(&early, &words, &mut out)),
     };
     // What was written before a failure is data too.
     let outcome = outcome.and_then(|exit| out.flush().map(|()| exit));
@@ -82,12 +82,39 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
 }
 
 /// Help was asked for, or the arguments make no sense.
-fn without_command(early: &EarlyExit, out: &mut Output) -> Outcome {
+fn without_command(early: &EarlyExit, words: &[&str], out: &mut Output) -> Outcome {
     let text = early.output.trim_end();
-    match early.status {
-        Ok(()) => out.line(text).map(|()| Exit::Done),
-        Err(()) => Err(Failure::new(Exit::Usage, "usage", text).action("see `hypernode --help`")),
+    if early.status.is_ok() {
+        return out.line(text).map(|()| Exit::Done);
     }
+    let help = match words.first() {
+        Some(name) if is_command(name) => format!("see `hypernode {name} --help`"),
+        _ => "see `hypernode --help`".to_owned(),
+    };
+    Err(Failure::new(Exit::Usage, "usage", complaint(text)).action(help))
+}
+
+fn is_command(name: &str) -> bool {
+    Arguments::get_args_info().commands.iter().any(|command| command.name == name)
+}
+
+/// What argh complains about, in our words where its own go round in circles.
+fn complaint(text: &str) -> String {
+    let invalid = text.strip_prefix("Error parsing ").and_then(|rest| {
+        let (kind, rest) = rest.split_once(" '")?;
+        let (name, why) = rest.split_once('\'')?;
+        let (_, why) = why.split_once("': ")?;
+        matches!(kind, "option" | "positional argument").then(|| format!("{name}: {why}"))
+    });
+    let commands = text.strip_prefix("One of the following subcommands must be present:");
+    let missing = commands.map(|names| {
+        let names: Vec<&str> = names.split_whitespace().filter(|name| *name != "help").collect();
+        format!("a command is due: {}", names.join(", "))
+    });
+    invalid.or(missing).unwrap_or_else(|| {
+        let mut letters = text.chars();
+        letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
+    })
 }
 
 fn tell(failure: &Failure, json: bool, out: &mut Output) -> Exit {

@@ -1,7 +1,7 @@
 //! Figures of speed: `cargo bench --bench figures [-- NAME]` prints a table.
 //!
-//! What is compared is measured in one run, taking turns, in CPU time of the thread, so that a busy machine slows both
-//! alike. Nothing is asserted: read the ratios, and keep them in `docs/benchmarks.md`.
+//! What is compared is measured in one run, taking turns, in CPU time of the thread (a start in wall time), so that a
+//! busy machine slows both alike. Nothing is asserted: read the ratios, and keep them in `docs/benchmarks.md`.
 
 #![allow(clippy::print_stdout, reason = "a table on the terminal is what this is for")]
 #![allow(clippy::disallowed_methods, reason = "it takes its arguments")]
@@ -11,6 +11,7 @@ mod plan;
 #[path = "../../tests/it/sample.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod sample;
+mod start;
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word));
     println!("| figure | measured | beside it | ratio |");
     println!("|---|---|---|---|");
-    let figures: [(&str, fn()); 2] = [("plan", plan::figures), ("accept", accept::figures)];
+    let figures: [(&str, fn()); 3] =
+        [("plan", plan::figures), ("accept", accept::figures), ("start", start::figures)];
     for (_, run) in figures.iter().filter(|(name, _)| is_wanted(name)) {
         run();
     }

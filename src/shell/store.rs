@@ -46,8 +46,10 @@ const MAP_MAX_BYTES: u64 = if cfg!(target_pointer_width = "32") { 1 << 30 } else
 
 /// Room that a file has left when more is added, for a few blocks.
 const RESERVE_MIN_BYTES: u64 = 128 * 1024;
-/// Zeros written at once: what a hundred blocks take.
-static RESERVE: [u8; 1024 * 1024] = [0; 1024 * 1024];
+/// Zeros added then: what a hundred blocks take.
+const RESERVE_BYTES: u64 = 1024 * 1024;
+/// Zeros written at once. They are part of the binary, byte for byte.
+static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 
 /// Version of the layout and of what is in it.
 const FORMAT: u32 = 1;
@@ -216,7 +218,10 @@ impl OpenStore {
     fn reserve(&self) -> io::Result<()> {
         let (used, length) = (self.used_bytes(), self.file.metadata()?.len());
         if length < used.saturating_add(RESERVE_MIN_BYTES) {
-            self.file.write_all_at(&RESERVE, length.max(used))?;
+            let start = length.max(used);
+            for at in (start..start.saturating_add(RESERVE_BYTES)).step_by(ZEROS.len()) {
+                self.file.write_all_at(&ZEROS, at)?;
+            }
         }
         Ok(())
     }

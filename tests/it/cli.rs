@@ -143,6 +143,17 @@ fn usage_errors_end_with_2_and_help_with_0() {
     for arguments in [&["clock", "--json"], &["--json", "version"]] {
         assert_eq!(bad_json(2, arguments)["code"], "usage");
     }
+    for (arguments, line) in [
+        (
+            &["devnet", "--nodes", "x"][..],
+            r#"--nodes: "x" is not a whole number; see `hypernode devnet --help`"#,
+        ),
+        (&["block", "x"], r#"height: "x" is not a whole number; see `hypernode block --help`"#),
+        (&["key"], "a command is due: new, show, export, import; see `hypernode key --help`"),
+        (&["verison"], "unrecognized argument: verison; see `hypernode --help`"),
+    ] {
+        assert_eq!(bad(2, arguments).trim_end(), format!("hypernode: {line}"));
+    }
     for arguments in [&["--help"][..], &["clock", "--help"], &["key", "new", "--help"]] {
         assert!(good(arguments).starts_with("Usage: hypernode"), "{arguments:?}");
     }

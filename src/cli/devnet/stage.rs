@@ -208,7 +208,7 @@ impl Stage {
         for node in 0..self.lives.len() {
             let life = self.crew.life(node);
             if life != self.lives[node] {
-                self.view.say(&format!("{}: {life}", self.recipe.nodes[node].name));
+                self.view.life(&self.recipe.nodes[node], life);
                 self.lives[node] = life;
             }
         }

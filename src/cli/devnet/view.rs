@@ -4,12 +4,13 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use super::crew::Life;
-use super::recipe::Recipe;
+use super::recipe::{Member, Recipe};
 use super::record::Record;
 use crate::cli::duration::words;
 use crate::cli::number::count;
 use crate::cli::style::Style;
 use crate::cli::table::Table;
+use crate::machine::status::Status;
 use crate::shell::engine::RecentBlock;
 use crate::types::clock::{Clock, Round, Slot, Timestamp};
 
@@ -28,6 +29,8 @@ pub struct View {
     /// The picture that stands on the terminal, and its lines.
     picture: String,
     drawn: usize,
+    /// For a terminal of this size.
+    size: (usize, usize),
     /// The command that shows more of a node.
     ask: String,
     title: String,
@@ -63,6 +66,7 @@ impl View {
             style: Style::for_terminal(terminal),
             picture: String::new(),
             drawn: 0,
+            size: SIZE,
             ask: ask(recipe),
             abandoned: false,
             title: format!(
@@ -93,8 +97,16 @@ impl View {
         }
     }
 
-    /// Something happened that is no block.
-    pub fn say(&mut self, text: &str) {
+    /// A process has ended, was stopped or goes on.
+    pub fn life(&mut self, member: &Member, life: Life) {
+        let name = &member.name;
+        let text = match life {
+            Life::Running | Life::Stopped => format!("{name}: {life}"),
+            Life::Ended(_) => {
+                let again = command("run --config", &member.config());
+                format!("{name}: {life}; this starts it again: {}", self.style.bold(again))
+            }
+        };
         if self.terminal {
             self.erase();
         }
@@ -111,8 +123,15 @@ impl View {
         if !self.terminal {
             return;
         }
-        let (width, height) = size();
-        let lines = self.lines(scene, record, height);
+        let size @ (width, height) = size();
+        if std::mem::replace(&mut self.size, size) != size && self.drawn > 0 {
+            // The terminal has broken the lines anew: nobody knows where the picture is now.
+            self.write("\x1b[H\x1b[2J");
+            (self.drawn, self.picture) = (0, String::new());
+        }
+        let mut lines = self.lines(scene, record, height);
+        // A line that has scrolled away cannot be drawn over.
+        lines.truncate(height.saturating_sub(1));
         let mut picture = String::new();
         for line in &lines {
             // What stood further right in this line goes.
@@ -150,7 +169,7 @@ impl View {
         let style = self.style;
         let mut lines = vec![style.bold(&self.title), self.moment(scene, record), String::new()];
         let room = height.saturating_sub(LINES_BESIDES).max(3);
-        let mut table = Table::new(&["", ">height", "tip", ">forged", ">missed", ">peers", "", ""]);
+        let mut table = Table::new(&["", ">height", "tip", ">forged", ">missed", ">peers", ""]);
         for (node, life) in scene.lives.iter().enumerate().take(room) {
             table.row(row(node, *life, scene, record));
         }
@@ -175,7 +194,7 @@ impl View {
     fn moment(&self, scene: &Scene<'_>, record: &mut Record) -> String {
         let (clock, style) = (scene.clock, self.style);
         let Some((round, now)) = clock.at(scene.now) else {
-            return format!("round 0 starts in {}", words(clock.origin.since(scene.now)));
+            return format!("round 0 starts in {}", wait(clock.origin.since(scene.now)));
         };
         let mut bar = String::new();
         for slot in (0..clock.slots).map(Slot) {
@@ -191,7 +210,7 @@ impl View {
         for slot in (clock.slots..clock.slots + clock.seal_slots).map(Slot) {
             bar += &if slot == now { style.warn("▷") } else { style.dim("·") };
         }
-        let left = words(clock.end_of(round, now).since(scene.now));
+        let left = wait(clock.end_of(round, now).since(scene.now));
         let doing = doing(round, now, clock, record);
         format!("round {round}  {bar}  slot {now}: {doing}, {left} left")
     }
@@ -212,20 +231,16 @@ fn row(node: usize, life: Life, scene: &Scene<'_>, record: &Record) -> Vec<Strin
     let name = record.name(node).to_owned();
     let empty = || String::new();
     let Some(status) = record.status(node) else {
-        let cells = [empty(), empty(), empty(), empty(), empty(), life.to_string(), empty()];
+        let cells = [empty(), empty(), empty(), empty(), empty(), life.to_string()];
         return std::iter::once(name).chain(cells).collect();
     };
     let peers = status.peers.dialled + status.peers.accepted;
     let state = match life {
         Life::Running if status.sync.behind => "syncing".to_owned(),
         // A person has started it again.
-        Life::Running | Life::Ended(_) => empty(),
+        Life::Running | Life::Ended(_) => next(status, scene.now),
         Life::Stopped => life.to_string(),
     };
-    let next = status.duties.next.map(|next| {
-        let wait = words(next.starts_at.since(scene.now));
-        format!("next: round {} slot {} in {wait}", next.round, next.slot)
-    });
     vec![
         name,
         status.tip.point.height.to_string(),
@@ -234,8 +249,22 @@ fn row(node: usize, life: Life, scene: &Scene<'_>, record: &Record) -> Vec<Strin
         status.duties.missed.to_string(),
         peers.to_string(),
         state,
-        next.unwrap_or_default(),
     ]
+}
+
+/// When it forges next.
+fn next(status: &Status, now: Timestamp) -> String {
+    let Some(next) = status.duties.next else { return String::new() };
+    let when = match next.starts_at.since(now) {
+        0 => "now".to_owned(),
+        ms => format!("in {}", wait(ms)),
+    };
+    format!("next: round {} slot {} {when}", next.round, next.slot)
+}
+
+/// A wait in whole seconds: shorter ones would only flicker.
+fn wait(ms: u64) -> String {
+    words(ms.div_ceil(1000).saturating_mul(1000).max(1000))
 }
 
 fn block_line(block: &RecentBlock, record: &Record) -> String {
@@ -245,11 +274,15 @@ fn block_line(block: &RecentBlock, record: &Record) -> String {
     format!("block {} {hash}  round {round} slot {slot}  {forger}  {messages}", point.height)
 }
 
-/// The command that a person can paste.
 fn ask(recipe: &Recipe) -> String {
-    let binary = std::env::current_exe().unwrap_or("hypernode".into());
     let socket = recipe.nodes.first().map(|node| node.socket()).unwrap_or_default();
-    format!("{} status --api {}", shorten(&binary).display(), shorten(&socket).display())
+    command("status --api", &socket)
+}
+
+/// A command that a person can paste.
+fn command(words: &str, path: &Path) -> String {
+    let binary = std::env::current_exe().unwrap_or("hypernode".into());
+    format!("{} {words} {}", shorten(&binary).display(), shorten(path).display())
 }
 
 /// A path from here, where that is shorter.
