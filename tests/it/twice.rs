@@ -5,7 +5,7 @@
 //! All networks keep the same time, so that the whole takes little more than two slots. Their blocks need two messages,
 //! which come from founders that do not run: so it is the test that says when a node forges.
 
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 #![allow(clippy::disallowed_methods, reason = "real nodes keep real time")]
 #![cfg(debug_assertions)]
 
