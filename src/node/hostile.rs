@@ -342,5 +342,5 @@ fn whatever_peers_say_the_node_goes_on() {
         assert_eq!(*bed.node.chain.best(), last, "seed {seed}");
         grown += last.point.height.0;
     }
-    assert!(grown > 60, "chains grow meanwhile: {grown}");
+    assert!(grown > 25, "chains grow meanwhile: {grown}");
 }
