@@ -23,5 +23,8 @@ pub mod node;
 /// The node on a real machine: disk, sockets, clock.
 pub mod shell;
 
+/// Whole networks of nodes in virtual time, from one seed.
+pub mod sim;
+
 /// The commands.
 pub mod cli;

@@ -40,6 +40,11 @@ impl Rng {
         u64::try_from(product >> 64).expect("the high half of 128 bits")
     }
 
+    /// A number below `bound`; 0 when `bound` is 0.
+    pub fn below_u32(&mut self, bound: u32) -> u32 {
+        u32::try_from(self.below(u64::from(bound))).expect("below a bound of 32 bits")
+    }
+
     /// True once in `of` times; never when `of` is 0.
     pub fn one_in(&mut self, of: u64) -> bool {
         of > 0 && self.below(of) == 0

@@ -1,0 +1,291 @@
+//! Hosts that break the protocol on purpose: a wrapper around a node of the shipped code that bends what it sends.
+//!
+//! The wrapper has the node's key. It signs second blocks, keeps blocks back, puts invalid ones in their place, claims
+//! better chains, and pushes blocks and messages that nobody may send. It knows no secret but its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::cast::Cast;
+use super::disk::Disk;
+use super::faults::FaultKind;
+use super::forgery::{self, Forgery};
+use crate::machine::event::{Effect, Event, PeerId};
+use crate::machine::records;
+use crate::types::block::{Block, Point, SignedHeader};
+use crate::types::clock::{Height, Now};
+use crate::types::hash::{BlockHash, Hash, TxId};
+use crate::types::key::SecretKey;
+use crate::types::message::{Message, Tip};
+use crate::types::rng::Rng;
+use crate::types::tx::Tx;
+
+/// What a host does besides its node.
+pub struct Byzantine {
+    key: SecretKey,
+    rng: Rng,
+    habits: BTreeSet<FaultKind>,
+    /// Blocks of ours that our node knows nothing of.
+    blocks: BTreeMap<Point, Vec<Tx>>,
+    messages: BTreeMap<TxId, Tx>,
+    /// What each own block is treated as, decided once.
+    treated: BTreeMap<BlockHash, Treatment>,
+    /// Frames kept back until a time.
+    later: Vec<(u64, Vec<PeerId>, Rc<Message>)>,
+}
+
+/// What is done with an own block.
+#[derive(Debug, Clone)]
+enum Treatment {
+    Honest,
+    /// Half of the peers get this one.
+    Twin(Rc<Message>),
+    /// All get this one.
+    Replaced(Rc<Message>),
+    /// Nobody gets it, or only later.
+    Hidden {
+        until: Option<u64>,
+    },
+}
+
+/// What a wrapper sees of its host.
+pub struct View<'a> {
+    pub cast: &'a Cast,
+    pub disk: &'a Disk,
+    pub now: Now,
+    /// Virtual milliseconds.
+    pub time: u64,
+}
+
+impl Byzantine {
+    /// An honest host so far.
+    pub fn new(key: SecretKey, rng: Rng) -> Byzantine {
+        Byzantine {
+            key,
+            rng,
+            habits: BTreeSet::new(),
+            blocks: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            treated: BTreeMap::new(),
+            later: Vec::new(),
+        }
+    }
+
+    /// Starts a habit.
+    pub fn take_up(&mut self, habit: FaultKind) {
+        self.habits.insert(habit);
+    }
+
+    /// Ends a habit; what was kept back until later still comes.
+    pub fn give_up(&mut self, habit: FaultKind) {
+        self.habits.remove(&habit);
+    }
+
+    /// Whether it has no habit left.
+    pub fn is_reformed(&self) -> bool {
+        self.habits.is_empty()
+    }
+
+    /// Answers for what only the wrapper knows; nothing when the node is to answer.
+    pub fn answer(&mut self, event: &Event) -> Option<Vec<Effect>> {
+        let Event::Received { peer, message, .. } = event else { return None };
+        let answer = if let Message::WantBodies { request, points } = &**message {
+            let mine = points.iter().map_while(|point| self.blocks.get(point));
+            let bodies: Vec<Vec<Tx>> = mine.cloned().collect();
+            if bodies.is_empty() {
+                let hidden = points.iter().any(|point| self.is_hidden(&point.hash));
+                return hidden.then(Vec::new);
+            }
+            Message::Bodies { request: *request, bodies }
+        } else if let Message::Want(ids) = &**message {
+            let mine = ids.iter().filter_map(|id| self.messages.get(id));
+            let mine: Vec<Tx> = mine.cloned().collect();
+            if mine.is_empty() {
+                return None;
+            }
+            Message::Messages(mine)
+        } else {
+            return None;
+        };
+        Some(vec![Effect::Send { peers: vec![*peer], message: Rc::new(answer) }])
+    }
+
+    fn is_hidden(&self, hash: &BlockHash) -> bool {
+        matches!(self.treated.get(hash), Some(Treatment::Hidden { .. }))
+    }
+
+    /// What the host does instead of what its node asked for.
+    pub fn bend(&mut self, effects: Vec<Effect>, view: &View) -> Vec<Effect> {
+        let mut bent = Vec::with_capacity(effects.len());
+        for effect in effects {
+            match effect {
+                Effect::Send { peers, message } => self.bend_send(peers, message, view, &mut bent),
+                Effect::Guard(_)
+                | Effect::Persist(_)
+                | Effect::Dial { .. }
+                | Effect::Close { .. }
+                | Effect::Reply { .. }
+                | Effect::Note(_) => bent.push(effect),
+            }
+        }
+        let (due, later) =
+            std::mem::take(&mut self.later).into_iter().partition(|(at, ..)| *at <= view.time);
+        self.later = later;
+        let due: Vec<(u64, Vec<PeerId>, Rc<Message>)> = due;
+        bent.extend(due.into_iter().map(|(_, peers, message)| Effect::Send { peers, message }));
+        bent
+    }
+
+    fn bend_send(
+        &mut self,
+        peers: Vec<PeerId>,
+        message: Rc<Message>,
+        view: &View,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Message::NewBlock { header, .. } = &*message {
+            if header.header.forger == self.key.public() {
+                return self.bend_block(peers, &message, header, view, out);
+            }
+        }
+        if let Message::Tip(tip) = &*message {
+            if self.is_hidden(&tip.point.hash) {
+                return;
+            }
+            if self.habits.contains(&FaultKind::Lie) && !self.rng.one_in(3) {
+                let message = Rc::new(self.lie(tip));
+                return out.push(Effect::Send { peers, message });
+            }
+        }
+        out.push(Effect::Send { peers, message });
+    }
+
+    fn bend_block(
+        &mut self,
+        peers: Vec<PeerId>,
+        message: &Rc<Message>,
+        header: &SignedHeader,
+        view: &View,
+        out: &mut Vec<Effect>,
+    ) {
+        let message = message.clone();
+        match self.treat(header, view) {
+            Treatment::Honest => out.push(Effect::Send { peers, message }),
+            Treatment::Twin(twin) => {
+                let (one, two): (Vec<PeerId>, Vec<PeerId>) =
+                    peers.into_iter().partition(|peer| (peer.0 >> 1) % 2 == 0);
+                out.push(Effect::Send { peers: one, message });
+                out.push(Effect::Send { peers: two, message: twin });
+            }
+            Treatment::Replaced(message) => out.push(Effect::Send { peers, message }),
+            Treatment::Hidden { until: Some(at) } => self.later.push((at, peers, message)),
+            Treatment::Hidden { until: None } => {}
+        }
+    }
+
+    fn lie(&mut self, tip: &Tip) -> Message {
+        let mut tip = *tip;
+        tip.weight += 1 + self.rng.below(1000);
+        tip.point.height = Height(tip.point.height.0 + self.rng.below(1000));
+        tip.point.hash = BlockHash(Hash(self.noise()));
+        Message::Tip(tip)
+    }
+
+    fn noise(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes
+            .chunks_mut(8)
+            .for_each(|part| part.copy_from_slice(&self.rng.next_u64().to_be_bytes()));
+        bytes
+    }
+
+    fn treat(&mut self, header: &SignedHeader, view: &View) -> Treatment {
+        let hash = header.hash();
+        if let Some(treatment) = self.treated.get(&hash) {
+            return treatment.clone();
+        }
+        let habits: Vec<FaultKind> =
+            self.habits.iter().copied().filter(|habit| *habit != FaultKind::Lie).collect();
+        let treatment = match habits.get(self.rng.index(habits.len().max(1))) {
+            Some(FaultKind::TwoBlocks) => {
+                self.replace(header, Forgery::Twin, view).map(Treatment::Twin)
+            }
+            Some(FaultKind::BadBlock) => {
+                let forgery = Forgery::OWN_SLOT[self.rng.index(Forgery::OWN_SLOT.len())];
+                self.replace(header, forgery, view).map(Treatment::Replaced)
+            }
+            Some(FaultKind::Withhold) => match self.rng.below(3) {
+                0 => Some(Treatment::Hidden { until: None }),
+                1 => {
+                    let wait = self.rng.below(3 * view.cast.network.clock.slot_ms);
+                    Some(Treatment::Hidden { until: Some(view.time + wait) })
+                }
+                _ => self.replace(header, Forgery::MissingBody, view).map(Treatment::Replaced),
+            },
+            _ => None,
+        };
+        let treatment = treatment.unwrap_or(Treatment::Honest);
+        self.treated.insert(hash, treatment.clone());
+        treatment
+    }
+
+    /// Makes another block of an own one, remembers its body, and announces it.
+    fn replace(
+        &mut self,
+        header: &SignedHeader,
+        forgery: Forgery,
+        view: &View,
+    ) -> Option<Rc<Message>> {
+        let messages = records::body(view.disk, &header.point())?;
+        let block = Block { header: header.clone(), messages };
+        let block = forgery::forge(block, forgery, &self.key, view.cast, &mut self.rng);
+        Some(Rc::new(self.announce(block, forgery != Forgery::MissingBody)))
+    }
+
+    fn announce(&mut self, block: Block, with_body: bool) -> Message {
+        let ids = block.messages.iter().map(Tx::id).collect();
+        if with_body {
+            self.blocks.insert(block.header.point(), block.messages);
+        }
+        Message::NewBlock { header: block.header, ids }
+    }
+
+    /// What it pushes unasked, once in a while, to peers that are ready.
+    pub fn impulse(&mut self, tip: Point, peers: Vec<PeerId>, view: &View) -> Vec<Effect> {
+        let pushes = [FaultKind::BadBlock, FaultKind::Stranger];
+        if peers.is_empty() || !pushes.iter().any(|habit| self.habits.contains(habit)) {
+            return Vec::new();
+        }
+        let message = match self.rng.below(4) {
+            0 | 1 => {
+                let block = forgery::out_of_turn(tip, &self.key, view);
+                block.map(|block| self.announce(block, true))
+            }
+            2 => {
+                let message =
+                    forgery::stray_message(view.now.wall, &self.key, view.cast, &mut self.rng);
+                let id = message.id();
+                self.messages.insert(id, message);
+                Some(Message::Have(vec![id]))
+            }
+            _ => Some(self.nonsense()),
+        };
+        let message = message.map(Rc::new);
+        message.map(|message| Effect::Send { peers, message }).into_iter().collect()
+    }
+
+    /// A message in its right form that makes no sense where it comes.
+    fn nonsense(&mut self) -> Message {
+        let request = self.rng.below_u32(u32::MAX);
+        let point =
+            Point { height: Height(self.rng.below(100)), hash: BlockHash(Hash(self.noise())) };
+        match self.rng.below(6) {
+            0 => Message::Bodies { request, bodies: vec![Vec::new()] },
+            1 => Message::Headers { request, headers: Vec::new() },
+            2 => Message::Gone { request },
+            3 => Message::Have((0..64).map(|_| TxId(Hash(self.noise()))).collect()),
+            4 => Message::WantHeaders { request, above: point },
+            _ => Message::WantBodies { request, points: vec![point; 128] },
+        }
+    }
+}

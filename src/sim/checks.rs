@@ -1,0 +1,304 @@
+//! What must hold, looked at after every event: the list of `docs/quality.md`, as far as there are no seals yet.
+//!
+//! A check sees what a host did, its disk and the true time; it believes nothing that the node says of itself, except
+//! where the question is whether it says so.
+
+mod chain;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::cast::Cast;
+use super::host::Host;
+use super::oracle::Oracle;
+use crate::machine::event::Answer;
+use crate::machine::mempool;
+use crate::machine::note::{MissReason, Note};
+use crate::machine::records::{self, Reader};
+use crate::machine::status::Status;
+use crate::types::block::{Point, SignedHeader, genesis};
+use crate::types::clock::{Round, Slot};
+use crate::types::hash::{BlockHash, TxId};
+use crate::types::key::PublicKey;
+use crate::types::message::{ByeReason, Message};
+use crate::types::sign::SignRecord;
+use crate::types::tx::{Tx, TxKey};
+
+/// Violations kept: the first ones tell what is wrong.
+pub const VIOLATIONS_MAX: usize = 20;
+/// A wall clock set by more than this must stop signatures (§3).
+pub const STEP_MS: u64 = 500;
+
+/// Ends of chains above the seal (§8), and the best one.
+const TIPS_MAX: u64 = 64 + 1;
+/// Connections of a node, dialled and accepted.
+const CONNECTIONS_MAX: u64 = 128;
+
+/// Something that must never be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Virtual milliseconds.
+    pub time: u64,
+    /// Nothing where it concerns the whole network.
+    pub host: Option<usize>,
+    pub what: String,
+}
+
+/// A message seen on its way, and when it first was.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    pub time: u64,
+    pub key: TxKey,
+}
+
+/// The checks and what they remember.
+pub struct Checks {
+    cast: Rc<Cast>,
+    honest: BTreeSet<PublicKey>,
+    pub oracle: Oracle,
+    pub violations: Vec<Violation>,
+    /// Signed blocks on the wire, by signer and slot.
+    signed: BTreeMap<(PublicKey, Round, Slot), BlockHash>,
+    /// Headers on the wire whose signatures were looked at.
+    looked_at: BTreeSet<BlockHash>,
+    /// Blocks that each host holds whole, by worth.
+    held: Vec<BTreeMap<(u64, u64), BTreeSet<BlockHash>>>,
+    /// Blocks of which hosts lack something below.
+    waiting: Vec<BTreeSet<Point>>,
+    /// The end of each host's best chain.
+    pub tips: Vec<Point>,
+    /// What became of each host's slots.
+    pub duties: BTreeMap<(usize, Round, Slot), Option<MissReason>>,
+    pub messages: BTreeMap<TxId, Seen>,
+    /// Keys of messages that honest hosts held when the network healed, and which must not be lost.
+    pub due: BTreeSet<TxKey>,
+}
+
+impl Checks {
+    /// Nothing seen yet.
+    pub fn new(cast: Rc<Cast>, hosts: &[Host]) -> Checks {
+        let oracle = Oracle::new(cast.network.clone());
+        let start = genesis(&cast.network);
+        Checks {
+            honest: hosts.iter().filter(|host| host.honest).map(Host::public).collect(),
+            oracle,
+            violations: Vec::new(),
+            signed: BTreeMap::new(),
+            looked_at: BTreeSet::new(),
+            held: vec![BTreeMap::new(); hosts.len()],
+            waiting: vec![BTreeSet::new(); hosts.len()],
+            tips: vec![start; hosts.len()],
+            duties: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            due: BTreeSet::new(),
+            cast,
+        }
+    }
+
+    /// Whether enough is wrong to stop.
+    pub fn is_full(&self) -> bool {
+        self.violations.len() >= VIOLATIONS_MAX
+    }
+
+    /// Notes a violation.
+    pub fn violation(&mut self, time: u64, host: Option<usize>, what: impl Into<String>) {
+        if !self.is_full() {
+            self.violations.push(Violation { time, host, what: what.into() });
+        }
+    }
+
+    /// A host sends this.
+    pub fn sent(&mut self, time: u64, index: usize, hosts: &[Host], message: &Message) {
+        if let Message::NewBlock { header, .. } = message {
+            self.block_sent(time, index, hosts, header);
+        }
+        if let Message::Messages(list) = message {
+            list.iter().for_each(|tx| self.message_sent(time, tx));
+        }
+    }
+
+    fn message_sent(&mut self, time: u64, tx: &Tx) {
+        let seen = Seen { time, key: tx.key() };
+        self.messages.entry(tx.id()).or_insert(seen);
+    }
+
+    fn block_sent(&mut self, time: u64, index: usize, hosts: &[Host], signed: &SignedHeader) {
+        let hash = signed.hash();
+        let header = &signed.header;
+        if !self.looked_at.insert(hash) || !self.honest.contains(&header.forger) {
+            return;
+        }
+        if !signed.is_signed(&self.cast.network, &self.cast.verifier) {
+            return;
+        }
+        let place = (header.round, header.slot);
+        let other = *self.signed.entry((header.forger, place.0, place.1)).or_insert(hash);
+        let name = format!("block {hash} of round {} slot {}", place.0, place.1);
+        if other != hash {
+            self.violation(time, Some(index), format!("{name} is the second, after {other}"));
+        }
+        // It may be out through another host, which fetched it after its forger had crashed.
+        let Some(forger) = self.cast.host_of(&header.forger).map(|host| &hosts[host]) else {
+            return;
+        };
+        let guarded = forger
+            .disk
+            .signed
+            .block
+            .is_some_and(|record| (record.round, record.slot) > place || record.hash == hash);
+        if !guarded {
+            self.violation(time, Some(index), format!("{name} is sent and was not guarded"));
+        }
+        if records::header(&hosts[index].disk, &signed.point()).is_none() {
+            self.violation(time, Some(index), format!("{name} is sent before it is on disk"));
+        }
+    }
+
+    /// A host signs a block: only with a clock that it may trust, and for the slot that it shows.
+    pub fn guarded(&mut self, time: u64, index: usize, host: &Host, record: &SignRecord) {
+        if !host.honest {
+            return;
+        }
+        let clock = self.cast.network.clock;
+        let name = format!("a block of round {} slot {}", record.round, record.slot);
+        // A process that starts after the step cannot know of it.
+        let recent = host.stepped_at.is_some_and(|at| time < at + clock.slot_ms * 9 / 10);
+        if recent {
+            let what = format!("signs {name} less than a slot after its clock was set");
+            self.violation(time, Some(index), what);
+        }
+        if clock.at(host.clock.now(time).wall) != Some((record.round, record.slot)) {
+            let what = format!("signs {name}, which its clock does not show");
+            self.violation(time, Some(index), what);
+        }
+    }
+
+    /// A host states a fact. The facts about its chain are looked at when the event is over.
+    pub fn note(&mut self, time: u64, index: usize, hosts: &[Host], note: &Note) {
+        match note {
+            Note::BlockRefused { point, why } => {
+                let forger = self.signed.iter().find(|(_, hash)| **hash == point.hash);
+                if forger.is_some() && hosts[index].honest {
+                    let what = format!("refuses block {} of an honest HN: {why}", point.hash);
+                    self.violation(time, Some(index), what);
+                }
+            }
+            Note::Forged { round, slot, .. } => {
+                self.duties.insert((index, *round, *slot), None);
+            }
+            Note::SlotMissed { round, slot, why } => {
+                self.duties.insert((index, *round, *slot), Some(*why));
+            }
+            Note::PeerClosed { key, reason, .. } => self.blamed(time, index, hosts, *key, *reason),
+            Note::PeerSetAside { key, endpoint, reason, .. } => {
+                let at = hosts.iter().find(|host| host.endpoint == *endpoint).map(Host::public);
+                self.blamed(time, index, hosts, key.or(at), *reason);
+            }
+            Note::BlockStored { .. }
+            | Note::TipChanged { .. }
+            | Note::SignatureRefused { .. }
+            | Note::Equivocation { .. }
+            | Note::MessageAccepted { .. }
+            | Note::PeerReady { .. }
+            | Note::ClockStepped { .. }
+            | Note::ClockTrust { .. }
+            | Note::SyncStarted { .. }
+            | Note::SyncFinished => {}
+        }
+    }
+
+    /// Honest hosts do not blame each other.
+    fn blamed(
+        &mut self,
+        time: u64,
+        index: usize,
+        hosts: &[Host],
+        key: Option<PublicKey>,
+        reason: ByeReason,
+    ) {
+        let other = key.and_then(|key| hosts.iter().position(|host| host.public() == key));
+        let Some(other) = other.filter(|other| hosts[*other].honest && hosts[index].honest) else {
+            return;
+        };
+        // Who does not answer because of a fault cannot be told from who does not want to.
+        let disturbed = [index, other].iter().any(|host| time < hosts[*host].disturbed_until);
+        let wrong = match reason {
+            ByeReason::Invalid | ByeReason::Protocol | ByeReason::Identity | ByeReason::Budget => {
+                true
+            }
+            ByeReason::Promise => !disturbed,
+            ByeReason::Stopping
+            | ByeReason::Duplicate
+            | ByeReason::Own
+            | ByeReason::Full
+            | ByeReason::Rotation
+            | ByeReason::Timeout
+            | ByeReason::SetAside => false,
+        };
+        if wrong {
+            let what = format!("blames honest host {other}: {reason}");
+            self.violation(time, Some(index), what);
+        }
+    }
+
+    /// An answered request must be on disk: in the pool, or in a block.
+    pub fn replied(&mut self, time: u64, index: usize, host: &Host, answer: &Answer, round: Round) {
+        let Answer::Submitted(Ok(id)) = answer else { return };
+        let key = records::pool_key(round, id);
+        if host.disk.get(records::Table::Pool, &key).is_none() {
+            let in_chain = self.chain_holds(host, id);
+            if !in_chain {
+                self.violation(
+                    time,
+                    Some(index),
+                    format!("answers for {id}, which is not on disk"),
+                );
+            }
+        }
+    }
+
+    fn chain_holds(&self, host: &Host, id: &TxId) -> bool {
+        let mut bodies = host.disk.rows(records::Table::Bodies);
+        bodies.any(|(_, body)| {
+            let messages: Vec<Tx> = records::parse(body).unwrap_or_default();
+            messages.iter().any(|message| message.id() == *id)
+        })
+    }
+
+    /// The network heals: what honest hosts hold of honest senders, in their chains and beside them, is to be in the
+    /// final chain, unless its round is over.
+    pub fn expect_messages(&mut self, hosts: &[Host], round: Round) {
+        for (index, host) in hosts.iter().enumerate().filter(|(_, host)| host.honest) {
+            let Some(node) = &host.node else { continue };
+            let chain = self.oracle.chain(&self.tips[index].hash);
+            let chained = chain.iter().rev().take_while(|block| block.round.next() >= round);
+            let pooled = node.mempool(usize::MAX).into_iter();
+            let pooled = pooled.filter_map(|entry| self.messages.get(&entry.id));
+            let keys: Vec<TxKey> = chained
+                .flat_map(|block| block.keys.iter().copied())
+                .chain(pooled.map(|seen| seen.key))
+                .filter(|key| key.round.next() >= round && self.honest.contains(&key.sender))
+                .collect();
+            self.due.extend(keys);
+        }
+    }
+
+    /// What a node holds is bounded.
+    pub fn bounds(&mut self, time: u64, index: usize, status: &Status) {
+        let bounds: [(&str, u64, u64); 4] = [
+            ("messages", u64::from(status.mempool.messages), mempool::MESSAGES_MAX as u64),
+            ("bytes of messages", status.mempool.bytes, mempool::BYTES_MAX as u64),
+            ("ends of chains", u64::from(status.chain_tips), TIPS_MAX),
+            (
+                "connections",
+                u64::from(status.peers.dialled) + u64::from(status.peers.accepted),
+                CONNECTIONS_MAX,
+            ),
+        ];
+        for (what, found, most) in bounds {
+            if found > most {
+                self.violation(time, Some(index), format!("{found} {what}, at most {most} may be"));
+            }
+        }
+    }
+}

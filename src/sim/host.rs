@@ -1,0 +1,133 @@
+//! One simulated machine: its disk, its clocks, and the process on it, when it runs.
+
+use super::byzantine::Byzantine;
+use super::clock::HostClock;
+use super::disk::Disk;
+use crate::machine::event::Effect;
+use crate::machine::note::Note;
+use crate::node::Node;
+use crate::types::key::{PublicKey, SecretKey};
+use crate::types::message::Message;
+use crate::types::network::Endpoint;
+use crate::types::rng::Rng;
+
+/// First pause after a disk took no write.
+pub const BACKOFF_MS: u64 = 30_000;
+/// Longest pause.
+pub const BACKOFF_MAX_MS: u64 = 300_000;
+
+/// A simulated machine.
+pub struct Host {
+    pub key: SecretKey,
+    pub endpoint: Endpoint,
+    pub disk: Disk,
+    pub clock: HostClock,
+    /// For the seeds of its node.
+    pub rng: Rng,
+    /// The wrapper that bends what the node says, where there is one.
+    pub byzantine: Option<Byzantine>,
+    /// It closes a connection as soon as it has sent bodies over it.
+    pub drops_after_bodies: bool,
+    /// Registered, and never breaks the protocol on purpose.
+    pub honest: bool,
+    /// The process, while it runs.
+    pub node: Option<Node>,
+    /// Number of the run; tasks of an earlier one are void.
+    pub life: u32,
+    /// A crash to come.
+    pub crash: Option<Crash>,
+    pub backoff_ms: u64,
+    /// When the wall clock was last set by more than a node must bear, while the process ran.
+    pub stepped_at: Option<u64>,
+    /// Until when faults may be to blame for what it does late or not at all.
+    pub disturbed_until: u64,
+    /// Whether it is meant to run: not before it joins, not in the pause after a crash.
+    pub wanted: bool,
+}
+
+/// A crash that waits for its moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Crash {
+    pub moment: Moment,
+    /// Effects still to happen when the moment has come.
+    pub effects_left: u64,
+    /// Void after this.
+    pub until: u64,
+    pub down_ms: u64,
+    /// Power is lost: what is in flight is too, and nobody is told.
+    pub power: bool,
+    /// The old database comes back.
+    pub restore: bool,
+}
+
+/// What a crash waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Effects are counted from now on.
+    Any,
+    /// The event in which the host forges.
+    Forging,
+}
+
+impl Host {
+    /// A machine that does not run yet.
+    pub fn new(key: SecretKey, endpoint: Endpoint, clock: HostClock, rng: Rng) -> Host {
+        Host {
+            key,
+            endpoint,
+            disk: Disk::default(),
+            clock,
+            rng,
+            byzantine: None,
+            drops_after_bodies: false,
+            honest: true,
+            node: None,
+            life: 0,
+            crash: None,
+            backoff_ms: BACKOFF_MS,
+            stepped_at: None,
+            disturbed_until: 0,
+            wanted: false,
+        }
+    }
+
+    /// Its public key.
+    pub fn public(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    /// Looks whether the moment that a crash waits for is in these effects.
+    pub fn foresee_crash(&mut self, effects: &[Effect], time: u64) {
+        let own = self.public();
+        let Some(crash) = &mut self.crash else { return };
+        if time > crash.until {
+            self.crash = None;
+        } else if effects.iter().any(|effect| is_forging(effect, &own)) {
+            crash.moment = Moment::Any;
+        }
+    }
+
+    /// Whether a crash comes before the next effect. Counts it off.
+    pub fn crashes(&mut self) -> Option<Crash> {
+        let crash = self.crash.as_mut().filter(|crash| crash.moment == Moment::Any)?;
+        if crash.effects_left > 0 {
+            crash.effects_left -= 1;
+            return None;
+        }
+        self.crash.take()
+    }
+}
+
+fn is_forging(effect: &Effect, own: &PublicKey) -> bool {
+    match effect {
+        Effect::Guard(_) | Effect::Note(Note::Forged { .. }) => true,
+        Effect::Send { message, .. } => {
+            matches!(&**message, Message::NewBlock { header, .. } if header.header.forger == *own)
+        }
+        Effect::Persist(_)
+        | Effect::Dial { .. }
+        | Effect::Close { .. }
+        | Effect::Reply { .. }
+        | Effect::Note(_) => false,
+    }
+}
