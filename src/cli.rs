@@ -31,6 +31,7 @@ mod output;
 mod peers;
 mod run;
 mod secret;
+mod sim;
 mod status;
 mod style;
 mod table;
@@ -58,6 +59,7 @@ enum Command {
     Clock(clock::Clock),
     Key(key::Key),
     Network(network::Network),
+    Sim(sim::Sim),
     Version(version::Version),
 }
 
@@ -119,6 +121,7 @@ impl Command {
             Command::Clock(clock) => clock.json,
             Command::Key(key) => key.json(),
             Command::Network(network) => network.json(),
+            Command::Sim(sim) => sim.json,
             Command::Version(version) => version.json,
         }
     }
@@ -137,6 +140,7 @@ impl Command {
             Command::Clock(clock) => clock.run(out),
             Command::Key(key) => key.run(out),
             Command::Network(network) => network.run(out),
+            Command::Sim(sim) => sim.run(out),
             Command::Version(version) => version.run(out),
         }
     }
