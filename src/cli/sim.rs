@@ -78,7 +78,8 @@ impl Sim {
             return Ok(Exit::Done);
         }
         out.flush()?;
-        let runs = (SHRINK_MS / elapsed.max(1)).min(SHRINK_RUNS_MAX);
+        // A program wants its answer, not an explanation.
+        let runs = if self.json { 0 } else { (SHRINK_MS / elapsed.max(1)).min(SHRINK_RUNS_MAX) };
         explain(&report, u32::try_from(runs).unwrap_or(0));
         Ok(Exit::Failed)
     }

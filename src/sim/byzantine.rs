@@ -89,25 +89,23 @@ impl Byzantine {
     /// Answers for what only the wrapper knows; nothing when the node is to answer.
     pub fn answer(&mut self, event: &Event) -> Option<Vec<Effect>> {
         let Event::Received { peer, message, .. } = event else { return None };
-        let answer = match &**message {
-            Message::WantBodies { request, points } => {
-                let mine = points.iter().map_while(|point| self.blocks.get(point));
-                let bodies: Vec<Vec<Tx>> = mine.cloned().collect();
-                if bodies.is_empty() {
-                    let hidden = points.iter().any(|point| self.is_hidden(&point.hash));
-                    return hidden.then(Vec::new);
-                }
-                Message::Bodies { request: *request, bodies }
+        let answer = if let Message::WantBodies { request, points } = &**message {
+            let mine = points.iter().map_while(|point| self.blocks.get(point));
+            let bodies: Vec<Vec<Tx>> = mine.cloned().collect();
+            if bodies.is_empty() {
+                let hidden = points.iter().any(|point| self.is_hidden(&point.hash));
+                return hidden.then(Vec::new);
             }
-            Message::Want(ids) => {
-                let mine: Vec<Tx> =
-                    ids.iter().filter_map(|id| self.messages.get(id)).cloned().collect();
-                if mine.is_empty() {
-                    return None;
-                }
-                Message::Messages(mine)
+            Message::Bodies { request: *request, bodies }
+        } else if let Message::Want(ids) = &**message {
+            let mine = ids.iter().filter_map(|id| self.messages.get(id));
+            let mine: Vec<Tx> = mine.cloned().collect();
+            if mine.is_empty() {
+                return None;
             }
-            _ => return None,
+            Message::Messages(mine)
+        } else {
+            return None;
         };
         Some(vec![Effect::Send { peers: vec![*peer], message: Rc::new(answer) }])
     }
@@ -145,29 +143,43 @@ impl Byzantine {
         view: &View,
         out: &mut Vec<Effect>,
     ) {
-        match &*message {
-            Message::NewBlock { header, .. } if header.header.forger == self.key.public() => {
-                match self.treat(header, view) {
-                    Treatment::Honest => out.push(Effect::Send { peers, message }),
-                    Treatment::Twin(twin) => {
-                        let (one, two): (Vec<PeerId>, Vec<PeerId>) =
-                            peers.into_iter().partition(|peer| (peer.0 >> 1) % 2 == 0);
-                        out.push(Effect::Send { peers: one, message });
-                        out.push(Effect::Send { peers: two, message: twin });
-                    }
-                    Treatment::Replaced(other) => {
-                        out.push(Effect::Send { peers, message: other });
-                    }
-                    Treatment::Hidden { until: Some(at) } => self.later.push((at, peers, message)),
-                    Treatment::Hidden { until: None } => {}
-                }
+        if let Message::NewBlock { header, .. } = &*message {
+            if header.header.forger == self.key.public() {
+                return self.bend_block(peers, &message, header, view, out);
             }
-            Message::Tip(tip) if self.is_hidden(&tip.point.hash) => {}
-            Message::Tip(tip) if self.habits.contains(&FaultKind::Lie) => {
-                let message = if self.rng.one_in(3) { message } else { Rc::new(self.lie(tip)) };
-                out.push(Effect::Send { peers, message });
+        }
+        if let Message::Tip(tip) = &*message {
+            if self.is_hidden(&tip.point.hash) {
+                return;
             }
-            _ => out.push(Effect::Send { peers, message }),
+            if self.habits.contains(&FaultKind::Lie) && !self.rng.one_in(3) {
+                let message = Rc::new(self.lie(tip));
+                return out.push(Effect::Send { peers, message });
+            }
+        }
+        out.push(Effect::Send { peers, message });
+    }
+
+    fn bend_block(
+        &mut self,
+        peers: Vec<PeerId>,
+        message: &Rc<Message>,
+        header: &SignedHeader,
+        view: &View,
+        out: &mut Vec<Effect>,
+    ) {
+        let message = message.clone();
+        match self.treat(header, view) {
+            Treatment::Honest => out.push(Effect::Send { peers, message }),
+            Treatment::Twin(twin) => {
+                let (one, two): (Vec<PeerId>, Vec<PeerId>) =
+                    peers.into_iter().partition(|peer| (peer.0 >> 1) % 2 == 0);
+                out.push(Effect::Send { peers: one, message });
+                out.push(Effect::Send { peers: two, message: twin });
+            }
+            Treatment::Replaced(message) => out.push(Effect::Send { peers, message }),
+            Treatment::Hidden { until: Some(at) } => self.later.push((at, peers, message)),
+            Treatment::Hidden { until: None } => {}
         }
     }
 

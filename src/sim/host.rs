@@ -121,10 +121,9 @@ impl Host {
 fn is_forging(effect: &Effect, own: &PublicKey) -> bool {
     match effect {
         Effect::Guard(_) | Effect::Note(Note::Forged { .. }) => true,
-        Effect::Send { message, .. } => match &**message {
-            Message::NewBlock { header, .. } => header.header.forger == *own,
-            _ => false,
-        },
+        Effect::Send { message, .. } => {
+            matches!(&**message, Message::NewBlock { header, .. } if header.header.forger == *own)
+        }
         Effect::Persist(_)
         | Effect::Dial { .. }
         | Effect::Close { .. }

@@ -1,0 +1,153 @@
+//! The driver of each host: events into its node, effects out and in order, until a crash or a barrier that fails.
+
+use super::World;
+use crate::machine::event::{Effect, Event, Fault as Breach};
+use crate::machine::note::Note;
+use crate::node::{Node, Setup};
+use crate::sim::cast::ORIGIN;
+use crate::sim::disk::DiskError;
+use crate::sim::host::BACKOFF_MS;
+use crate::sim::queue::NEVER;
+use crate::types::clock::Timestamp;
+use crate::types::hash::hash;
+
+/// Events of one host in one virtual millisecond: more than a long reorganisation or a full backlog needs.
+const STORM: u32 = 20_000;
+
+impl World {
+    /// Starts a host's process on its disk.
+    pub(super) fn start(&mut self, index: usize, life: u32) {
+        let host = &mut self.hosts[index];
+        if host.life != life || host.node.is_some() || !host.wanted {
+            return;
+        }
+        host.clock.boot(self.now);
+        host.stepped_at = None;
+        let built = Timestamp::from_secs(ORIGIN - 24 * 3_600);
+        let setup = Setup {
+            network: self.cast.network.clone(),
+            key: host.key.clone(),
+            seed: hash("node", &[&host.rng.next_u64().to_be_bytes()]),
+            built,
+            signed: host.disk.signed,
+            verifier: self.cast.verifier.clone(),
+        };
+        self.trace.mark(self.now, index, "start");
+        match Node::open(setup, host.clock.now(self.now), &host.disk) {
+            Ok(node) => {
+                let wake = host.clock.virtual_at(node.next_wake()).max(self.now);
+                host.node = Some(node);
+                self.queue.arm(index, wake);
+                self.checks.came_up(self.now, index, &self.hosts[index]);
+            }
+            Err(error) => self.checks.violation(self.now, Some(index), format!("{error}")),
+        }
+    }
+
+    /// One event into a node, and its effects out; then its timer is set.
+    pub(super) fn deliver(&mut self, index: usize, event: Event, frame: u64) {
+        let time = self.now;
+        if self.storms(index) {
+            return;
+        }
+        let host = &mut self.hosts[index];
+        let Some(node) = &mut host.node else { return };
+        self.trace.event(time, index, &event, frame);
+        let answer = host.byzantine.as_mut().and_then(|wrapper| wrapper.answer(&event));
+        let mut effects = match answer {
+            Some(effects) => effects,
+            None => node.handle(host.clock.now(time), event, &host.disk),
+        };
+        if let Some(mut wrapper) = self.hosts[index].byzantine.take() {
+            effects = wrapper.bend(effects, &self.view(index));
+            self.hosts[index].byzantine = Some(wrapper);
+        }
+        self.perform(index, effects);
+        self.set_timer(index);
+    }
+
+    pub(super) fn set_timer(&mut self, index: usize) {
+        let host = &self.hosts[index];
+        let wake = match &host.node {
+            Some(node) => host.clock.virtual_at(node.next_wake()).max(self.now),
+            None => NEVER,
+        };
+        self.queue.arm(index, wake);
+    }
+
+    /// Whether a host does nothing but spin.
+    fn storms(&mut self, index: usize) -> bool {
+        if self.storm.0 == index && self.storm.1 == self.now {
+            self.storm.2 += 1;
+        } else {
+            self.storm = (index, self.now, 0);
+        }
+        if self.storm.2 < STORM {
+            return false;
+        }
+        self.checks.violation(self.now, Some(index), "spins");
+        self.kill(index, false);
+        true
+    }
+
+    /// Effects happen one after the other, until a crash or a barrier that fails.
+    pub(super) fn perform(&mut self, index: usize, effects: Vec<Effect>) {
+        if effects.is_empty() {
+            return;
+        }
+        self.hosts[index].foresee_crash(&effects, self.now);
+        for effect in effects {
+            if let Some(crash) = self.hosts[index].crashes() {
+                self.crash(index, crash);
+                return;
+            }
+            let barrier = self.happen(index, effect);
+            if let Err(error) = barrier {
+                self.barrier_failed(index, error);
+                return;
+            }
+        }
+        if let Some(crash) = self.hosts[index].crashes() {
+            self.crash(index, crash);
+        }
+    }
+
+    pub(super) fn happen(&mut self, index: usize, effect: Effect) -> Result<(), DiskError> {
+        let time = self.now;
+        if let Effect::Send { peers, message } = effect {
+            self.send(index, peers, message);
+            return Ok(());
+        }
+        self.trace.effect(index, &effect, None);
+        match effect {
+            Effect::Guard(record) => {
+                self.checks.guarded(time, index, &self.hosts[index], &record);
+                self.hosts[index].disk.guard(record)?;
+            }
+            Effect::Persist(batch) => {
+                self.hosts[index].disk.persist(batch)?;
+                self.hosts[index].backoff_ms = BACKOFF_MS;
+            }
+            Effect::Send { .. } => {}
+            Effect::Dial { endpoint } => self.dial(index, endpoint),
+            Effect::Close { peer, .. } => self.close(peer, Breach::None),
+            Effect::Reply { id, answer } => {
+                let round = usize::try_from(id.0).ok().and_then(|at| self.requests.get(at));
+                let round = round.copied().unwrap_or_default();
+                self.checks.replied(time, index, &self.hosts[index], &answer, round);
+            }
+            Effect::Note(note) => self.noted(index, &note),
+        }
+        Ok(())
+    }
+
+    fn noted(&mut self, index: usize, note: &Note) {
+        self.checks.note(self.now, index, &self.hosts, note);
+        if let Note::BlockStored { point, .. } = note {
+            self.checks.stored(index, &self.hosts[index], point);
+        }
+        if let Note::TipChanged { tip, .. } = note {
+            self.checks.tip_changed(self.now, index, &self.hosts[index], *tip);
+        }
+    }
+}
