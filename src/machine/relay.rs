@@ -211,20 +211,21 @@ impl Relay {
         self.flush_at = None;
         let fresh: Vec<TxId> =
             std::mem::take(&mut self.fresh).into_iter().filter(|id| mempool.contains(id)).collect();
-        // Peers that lack the same messages share one frame.
-        let mut groups: BTreeMap<Vec<TxId>, Vec<PeerId>> = BTreeMap::new();
-        for peer in peers.ready() {
-            let lacks = |id: &&TxId| {
-                !self.holders.get(*id).is_some_and(|holders| holders.contains(&peer.id))
-            };
-            let ids: Vec<TxId> = fresh.iter().filter(lacks).copied().collect();
-            if !ids.is_empty() {
-                groups.entry(ids).or_default().push(peer.id);
+        for batch in fresh.chunks(IDS_MAX) {
+            let holders: Vec<_> = batch.iter().map(|id| self.holders.get(id)).collect();
+            // Peers that lack the same messages share one frame: a bit for each message lacking.
+            let mut groups: BTreeMap<u64, Vec<PeerId>> = BTreeMap::new();
+            for peer in peers.ready() {
+                let lacks = holders.iter().enumerate().fold(0_u64, |lacks, (bit, holders)| {
+                    let holds = holders.is_some_and(|holders| holders.contains(&peer.id));
+                    lacks | u64::from(!holds) << bit
+                });
+                groups.entry(lacks).or_default().push(peer.id);
             }
-        }
-        for (ids, to) in groups {
-            for batch in ids.chunks(IDS_MAX) {
-                turn.out.broadcast(to.clone(), Message::Have(batch.to_vec()));
+            for (lacks, to) in groups.into_iter().filter(|(lacks, _)| *lacks != 0) {
+                let lacking = batch.iter().enumerate().filter(|(bit, _)| lacks >> bit & 1 == 1);
+                let ids = lacking.map(|(_, id)| *id).collect();
+                turn.out.broadcast(to, Message::Have(ids));
             }
         }
     }
