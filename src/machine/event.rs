@@ -133,12 +133,13 @@ impl Outbox {
 
     /// The effects of the event in their order: what must be on disk comes first.
     pub fn take(&mut self, batch: Batch) -> Vec<Effect> {
-        let mut effects = Vec::with_capacity(self.rest.len() + 2);
-        effects.extend(self.guard.take().map(Effect::Guard));
+        let mut effects = std::mem::take(&mut self.rest);
         if !batch.is_empty() {
-            effects.push(Effect::Persist(batch));
+            effects.insert(0, Effect::Persist(batch));
         }
-        effects.append(&mut self.rest);
+        if let Some(record) = self.guard.take() {
+            effects.insert(0, Effect::Guard(record));
+        }
         effects
     }
 }

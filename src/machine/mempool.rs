@@ -154,10 +154,16 @@ impl Mempool {
 
     /// Messages for a block, oldest round first.
     pub fn candidates(&self) -> impl Iterator<Item = IdentifiedTx> + '_ {
-        self.keys.values().filter_map(|id| {
-            let held = self.held.get(id).filter(|held| !held.in_chain)?;
-            Some(IdentifiedTx { id: *id, tx: (*held.tx).clone() })
+        self.waiting().filter_map(|id| {
+            let tx = (*self.held.get(&id)?.tx).clone();
+            Some(IdentifiedTx { id, tx })
         })
+    }
+
+    /// The ids of those messages.
+    pub fn waiting(&self) -> impl Iterator<Item = TxId> + '_ {
+        let waits = |id: &&TxId| self.held.get(id).is_some_and(|held| !held.in_chain);
+        self.keys.values().filter(waits).copied()
     }
 
     /// How much waits.

@@ -92,7 +92,7 @@ impl Relay {
 
     /// Announces what waits for a block to a peer that has just come.
     pub fn greet(&mut self, turn: &mut Turn, peer: PeerId, mempool: &Mempool) {
-        let ids: Vec<TxId> = mempool.candidates().map(|held| held.id).collect();
+        let ids: Vec<TxId> = mempool.waiting().collect();
         for batch in ids.chunks(IDS_MAX) {
             turn.out.send(peer, Message::Have(batch.to_vec()));
         }
