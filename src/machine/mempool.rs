@@ -37,7 +37,8 @@ pub struct Mempool {
     held: BTreeMap<TxId, Held>,
     keys: BTreeMap<TxKey, TxId>,
     bytes: usize,
-    waiting: usize,
+    /// Those that no block of the best chain holds.
+    waiting: BTreeMap<TxKey, TxId>,
     waiting_bytes: usize,
     rounds_before: Round,
 }
@@ -93,7 +94,7 @@ impl Mempool {
         if let Some(held) = self.held.get_mut(&id) {
             if !held.in_chain {
                 held.in_chain = true;
-                self.waiting -= 1;
+                self.waiting.remove(&tx.key());
                 self.waiting_bytes -= held.bytes;
             }
             return;
@@ -114,7 +115,7 @@ impl Mempool {
         match self.held.get_mut(&id) {
             Some(held) if held.in_chain => {
                 held.in_chain = false;
-                self.waiting += 1;
+                self.waiting.insert(tx.key(), id);
                 self.waiting_bytes += held.bytes;
             }
             Some(_) => {}
@@ -133,7 +134,7 @@ impl Mempool {
             self.keys.remove(&held.tx.key());
             self.bytes -= held.bytes;
             if !held.in_chain {
-                self.waiting -= 1;
+                self.waiting.remove(&held.tx.key());
                 self.waiting_bytes -= held.bytes;
             }
         }
@@ -162,14 +163,13 @@ impl Mempool {
 
     /// The ids of those messages.
     pub fn waiting(&self) -> impl Iterator<Item = TxId> + '_ {
-        let waits = |id: &&TxId| self.held.get(id).is_some_and(|held| !held.in_chain);
-        self.keys.values().filter(waits).copied()
+        self.waiting.values().copied()
     }
 
     /// How much waits.
     pub fn status(&self) -> PoolStatus {
         PoolStatus {
-            messages: u32::try_from(self.waiting).expect("bounded"),
+            messages: u32::try_from(self.waiting.len()).expect("bounded"),
             bytes: self.waiting_bytes as u64,
         }
     }
@@ -191,7 +191,7 @@ impl Mempool {
         self.keys.insert(tx.key(), id);
         self.bytes += bytes;
         if !in_chain {
-            self.waiting += 1;
+            self.waiting.insert(tx.key(), id);
             self.waiting_bytes += bytes;
         }
         self.held.insert(id, Held { tx: Rc::new(tx), bytes, in_chain });
