@@ -13,7 +13,7 @@ use crate::types::tx::{Body, Tx};
 enum Database {
     /// What it had written.
     Kept,
-    /// A copy from before the event: only the sign state knows better.
+    /// A copy from before the event. Who is there has not seen the block either: only the sign state knows better.
     Restored,
 }
 
@@ -101,13 +101,16 @@ fn case(database: Database, count: usize) -> Option<Outcome> {
     world.submit(1, BEFORE, round);
     world.run_until(start + SLOT_MS / 10 - 100);
     assert!(world.senders().contains(&world.address(BEFORE)));
-    let copy = world.disks[0].entries.clone();
+    let copies = world.disks.clone();
     let (signed, all) = world.die_after(count);
     if count > all {
         return None;
     }
     if database == Database::Restored {
-        world.disks[0].entries = copy;
+        for (disk, copy) in world.disks.iter_mut().zip(copies) {
+            disk.entries = copy.entries;
+        }
+        world.nodes[1] = world.open(1);
     }
     let guarded = world.disks[0].signed.block == Some(signed);
     let stored = world.is_stored(&signed.hash);
