@@ -55,6 +55,7 @@ pub struct Seen {
 pub struct Checks {
     cast: Rc<Cast>,
     honest: BTreeSet<PublicKey>,
+    registered: BTreeSet<PublicKey>,
     pub oracle: Oracle,
     pub violations: Vec<Violation>,
     /// Signed blocks on the wire, by signer and slot.
@@ -81,6 +82,7 @@ impl Checks {
         let start = genesis(&cast.network);
         Checks {
             honest: hosts.iter().filter(|host| host.honest).map(Host::public).collect(),
+            registered: cast.network.founders.iter().map(|founder| founder.public_key).collect(),
             oracle,
             violations: Vec::new(),
             signed: BTreeMap::new(),
@@ -194,16 +196,33 @@ impl Checks {
                 let at = hosts.iter().find(|host| host.endpoint == *endpoint).map(Host::public);
                 self.blamed(time, index, hosts, key.or(at), *reason);
             }
+            Note::MessageAccepted { id } => self.accepted(time, index, &hosts[index], id),
             Note::BlockStored { .. }
             | Note::TipChanged { .. }
             | Note::SignatureRefused { .. }
             | Note::Equivocation { .. }
-            | Note::MessageAccepted { .. }
             | Note::PeerReady { .. }
             | Note::ClockStepped { .. }
             | Note::ClockTrust { .. }
             | Note::SyncStarted { .. }
             | Note::SyncFinished => {}
+        }
+    }
+
+    /// What a mempool takes is from an HN, and not for a round that is over or far ahead.
+    fn accepted(&mut self, time: u64, index: usize, host: &Host, id: &TxId) {
+        // What no peer has sent is the host's own, or a client's.
+        let Some(Seen { key, .. }) = self.messages.get(id).copied().filter(|_| host.honest) else {
+            return;
+        };
+        let clock = self.cast.network.clock;
+        let now = clock.at(host.clock.now(time).wall).map_or(Round(0), |(round, _)| round);
+        if !self.registered.contains(&key.sender) {
+            self.violation(time, Some(index), format!("takes a message of a stranger: {key:?}"));
+        }
+        if key.round.next() < now || key.round > now.next() {
+            let what = format!("takes a message out of its time: {key:?} in round {now}");
+            self.violation(time, Some(index), what);
         }
     }
 

@@ -238,3 +238,40 @@ impl Oracle {
         Ordering::Equal
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::cast::{Cast, Shape};
+    use crate::sim::prefab::Chain;
+    use crate::types::rng::Rng;
+
+    /// Two ways to the same answer: the rules and this file agree about chains of a weighted network.
+    #[test]
+    fn the_rules_and_the_oracle_agree() {
+        let mut shape = Shape::new(9);
+        shape.weighted = true;
+        let cast = Cast::new(&shape, &mut Rng::from_text("oracle"));
+        let mut oracle = Oracle::new(cast.network.clone());
+        for round in (0..50).map(Round) {
+            let plan = cast.plans.at(round);
+            let jurors = oracle.jurors(round).iter().map(|key| cast.network.address_of(key));
+            assert_eq!(jurors.collect::<Vec<_>>(), plan.jurors, "round {round}");
+        }
+        let full = Chain::empty().extend(&cast, 0, 0..3, |_, _| true);
+        let sparse = full.extend(&cast, 20, 2..3, |_, slot| slot.0 % 2 == 0);
+        for chain in [&full, &sparse] {
+            for block in &chain.blocks {
+                assert_eq!(oracle.judge(&block.header, &block.messages).fault, None);
+            }
+        }
+        let (better, worse) = (full.tip(&cast).hash, sparse.tip(&cast).hash);
+        assert_eq!(oracle.compare(&better, &worse), Ordering::Greater);
+        assert_eq!(oracle.compare(&worse, &better), Ordering::Less);
+        let mut block = full.blocks[0].clone();
+        block.messages.pop();
+        assert_eq!(oracle.judge(&block.header, &block.messages).fault, None, "judged once");
+        block.header.header.reveal = Some(crate::types::hash::Hash([1; 32]));
+        assert_eq!(oracle.judge(&block.header, &block.messages).fault, Some("with a reveal"));
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! What a message says is hashed once, where it is sent; its deliveries name it by number.
 
+use std::io::Write;
+
 use crate::machine::event::{Effect, Event, Fault};
 use crate::types::codec;
 use crate::types::hash::{Hash, Hasher};
@@ -87,11 +89,11 @@ impl Trace {
             }
             Effect::Reply { id, answer } => {
                 self.head(21, id.0, host);
-                self.bytes(format!("{answer:?}").as_bytes());
+                self.text(format_args!("{answer:?}"));
             }
             Effect::Note(note) => {
                 self.head(22, 0, host);
-                self.bytes(format!("{note:?}").as_bytes());
+                self.text(format_args!("{note:?}"));
             }
         }
         self.flush();
@@ -128,6 +130,10 @@ impl Trace {
     fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.buffer.extend_from_slice(bytes);
+    }
+
+    fn text(&mut self, text: std::fmt::Arguments) {
+        self.buffer.write_fmt(text).expect("a vector takes all");
     }
 
     fn flush(&mut self) {
