@@ -1,6 +1,8 @@
 //! Campaigns of simulated networks, and runs that are about one thing. `SIM_SEEDS=1000 cargo test --release --test sim`
 //! runs a larger campaign.
 
+use std::collections::BTreeSet;
+
 use hypernode::sim::{FaultKind, Mix, Options, run, scenario};
 
 /// Seeds of the campaign, in two tests that run side by side.
@@ -58,6 +60,36 @@ fn without_faults_every_slot_has_its_block() {
 fn a_default_plan_has_faults_of_every_kind() {
     let faults = run(&options(1)).faults();
     assert_eq!(faults.len(), FaultKind::ALL.len(), "{faults:?}");
+}
+
+/// A fault that does nothing would keep every check quiet.
+#[test]
+fn what_bad_masternodes_send_is_refused_for_every_reason() {
+    let mut codes = BTreeSet::new();
+    let mut equivocations = 0;
+    let faults: Mix = "bad_block=3,two_blocks=1,withhold=1".parse().unwrap();
+    for seed in 1..=30 {
+        let report = run(&Options { faults: faults.clone(), ..options(seed) });
+        assert!(report.violations.is_empty(), "{:?}", report.violations);
+        codes.extend(report.refused.into_keys());
+        equivocations += report.equivocations;
+    }
+    for code in [
+        "version",
+        "timestamp",
+        "seal",
+        "wrong_juror",
+        "reveal",
+        "order",
+        "signature",
+        "duplicate_key",
+        "expired",
+        "too_early",
+        "unregistered",
+    ] {
+        assert!(codes.contains(code), "{code} is not among {codes:?}");
+    }
+    assert!(equivocations > 0);
 }
 
 #[test]

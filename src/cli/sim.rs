@@ -122,6 +122,12 @@ fn tell(report: &Report, elapsed_ms: u128, out: &mut Output) -> Result<(), Failu
         report.forged,
         list(missed.collect())
     ))?;
+    let refused = report.refused.iter().map(|(code, count)| (*code, *count));
+    out.line(format_args!(
+        "blocks refused: {}; two for one slot seen {} times",
+        list(refused.collect()),
+        report.equivocations
+    ))?;
     out.line(format_args!(
         "{} in {}.{:03} s, {} in the chain, {} sent a node",
         count(report.events, "event"),

@@ -11,7 +11,7 @@ use super::disk::Disk;
 use super::faults::FaultKind;
 use super::forgery::{self, Forgery};
 use crate::machine::event::{Effect, Event, PeerId};
-use crate::machine::records;
+use crate::machine::records::{self, Batch, Table};
 use crate::types::block::{Block, Point, SignedHeader};
 use crate::types::clock::{Height, Now};
 use crate::types::hash::{BlockHash, Hash, TxId};
@@ -28,6 +28,8 @@ pub struct Byzantine {
     /// Blocks of ours that our node knows nothing of.
     blocks: BTreeMap<Point, Vec<Tx>>,
     messages: BTreeMap<TxId, Tx>,
+    /// Bodies that our node has just written.
+    written: BTreeMap<Point, Vec<Tx>>,
     /// What each own block is treated as, decided once.
     treated: BTreeMap<BlockHash, Treatment>,
     /// Frames kept back until a time.
@@ -66,6 +68,7 @@ impl Byzantine {
             habits: BTreeSet::new(),
             blocks: BTreeMap::new(),
             messages: BTreeMap::new(),
+            written: BTreeMap::new(),
             treated: BTreeMap::new(),
             later: Vec::new(),
         }
@@ -118,6 +121,9 @@ impl Byzantine {
     pub fn bend(&mut self, effects: Vec<Effect>, view: &View) -> Vec<Effect> {
         let mut bent = Vec::with_capacity(effects.len());
         for effect in effects {
+            if let Effect::Persist(batch) = &effect {
+                self.learn_bodies(batch);
+            }
             match effect {
                 Effect::Send { peers, message } => self.bend_send(peers, message, view, &mut bent),
                 Effect::Guard(_)
@@ -134,6 +140,18 @@ impl Byzantine {
         let due: Vec<(u64, Vec<PeerId>, Rc<Message>)> = due;
         bent.extend(due.into_iter().map(|(_, peers, message)| Effect::Send { peers, message }));
         bent
+    }
+
+    /// Remembers the bodies about to be written: those of own blocks are not on disk yet when the block is bent.
+    fn learn_bodies(&mut self, batch: &Batch) {
+        self.written.clear();
+        for ((table, key), value) in &batch.0 {
+            if let (Table::Bodies, Some(point), Some(value)) =
+                (table, records::parse_point_key(key), value)
+            {
+                self.written.extend(records::parse(value).map(|messages| (point, messages)));
+            }
+        }
     }
 
     fn bend_send(
@@ -236,7 +254,9 @@ impl Byzantine {
         forgery: Forgery,
         view: &View,
     ) -> Option<Rc<Message>> {
-        let messages = records::body(view.disk, &header.point())?;
+        let point = header.point();
+        let written = self.written.get(&point).cloned();
+        let messages = written.or_else(|| records::body(view.disk, &point))?;
         let block = Block { header: header.clone(), messages };
         let block = forgery::forge(block, forgery, &self.key, view.cast, &mut self.rng);
         Some(Rc::new(self.announce(block, forgery != Forgery::MissingBody)))

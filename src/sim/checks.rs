@@ -71,8 +71,11 @@ pub struct Checks {
     /// What became of each host's slots.
     pub duties: BTreeMap<(usize, Round, Slot), Option<MissReason>>,
     pub messages: BTreeMap<TxId, Seen>,
-    /// Keys of messages that honest hosts held when the network healed, and which must not be lost.
-    pub due: BTreeSet<TxKey>,
+    /// Blocks that honest hosts refused, by code, and slots in which they saw two blocks.
+    pub refused: BTreeMap<&'static str, u64>,
+    pub equivocations: u64,
+    /// Keys of messages that honest hosts held when the network healed, with how many did.
+    pub due: BTreeMap<TxKey, u32>,
 }
 
 impl Checks {
@@ -92,7 +95,9 @@ impl Checks {
             tips: vec![start; hosts.len()],
             duties: BTreeMap::new(),
             messages: BTreeMap::new(),
-            due: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            equivocations: 0,
+            due: BTreeMap::new(),
             cast,
         }
     }
@@ -179,6 +184,7 @@ impl Checks {
     pub fn note(&mut self, time: u64, index: usize, hosts: &[Host], note: &Note) {
         match note {
             Note::BlockRefused { point, why } => {
+                *self.refused.entry(why.code()).or_default() += 1;
                 let forger = self.signed.iter().find(|(_, hash)| **hash == point.hash);
                 if forger.is_some() && hosts[index].honest {
                     let what = format!("refuses block {} of an honest HN: {why}", point.hash);
@@ -197,10 +203,10 @@ impl Checks {
                 self.blamed(time, index, hosts, key.or(at), *reason);
             }
             Note::MessageAccepted { id } => self.accepted(time, index, &hosts[index], id),
+            Note::Equivocation { .. } => self.equivocations += 1,
             Note::BlockStored { .. }
             | Note::TipChanged { .. }
             | Note::SignatureRefused { .. }
-            | Note::Equivocation { .. }
             | Note::PeerReady { .. }
             | Note::ClockStepped { .. }
             | Note::ClockTrust { .. }
@@ -287,18 +293,22 @@ impl Checks {
     /// The network heals: what honest hosts hold of honest senders, in their chains and beside them, is to be in the
     /// final chain, unless its round is over.
     pub fn expect_messages(&mut self, hosts: &[Host], round: Round) {
-        for (index, host) in hosts.iter().enumerate().filter(|(_, host)| host.honest) {
+        // With a clock that is off a host holds what no other may take yet.
+        let sound = |host: &Host| host.honest && !host.clock.is_off();
+        for (index, host) in hosts.iter().enumerate().filter(|(_, host)| sound(host)) {
             let Some(node) = &host.node else { continue };
             let chain = self.oracle.chain(&self.tips[index].hash);
             let chained = chain.iter().rev().take_while(|block| block.round.next() >= round);
             let pooled = node.mempool(usize::MAX).into_iter();
             let pooled = pooled.filter_map(|entry| self.messages.get(&entry.id));
-            let keys: Vec<TxKey> = chained
+            let keys: BTreeSet<TxKey> = chained
                 .flat_map(|block| block.keys.iter().copied())
                 .chain(pooled.map(|seen| seen.key))
                 .filter(|key| key.round.next() >= round && self.honest.contains(&key.sender))
                 .collect();
-            self.due.extend(keys);
+            for key in keys {
+                *self.due.entry(key).or_default() += 1;
+            }
         }
     }
 

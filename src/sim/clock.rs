@@ -17,7 +17,6 @@ const MILLION: i64 = 1_000_000;
 pub struct HostClock {
     /// Wall time at virtual time 0, on a perfect clock.
     start: Timestamp,
-    /// The world's, so that it stays small against the drift of a day.
     offset_ms: i64,
     wall_ppm: i64,
     mono_ppm: i64,
@@ -83,9 +82,14 @@ impl HostClock {
         self.offset_ms += ms;
     }
 
+    /// Whether the wall clock is further off than a good one.
+    pub fn is_off(&self) -> bool {
+        self.offset_ms.unsigned_abs() > OFFSET_MS_MAX
+    }
+
     /// Sets a wall clock that is far off to a good time again. By how much, when it was.
     pub fn correct(&mut self, rng: &mut Rng) -> Option<i64> {
-        if self.offset_ms.unsigned_abs() <= OFFSET_MS_MAX {
+        if !self.is_off() {
             return None;
         }
         let ms = around(rng, OFFSET_MS_MAX) - self.offset_ms;

@@ -50,6 +50,9 @@ pub struct Report {
     /// Slots of honest HNs that they filled, and why they did not fill the others.
     pub forged: u64,
     pub missed: BTreeMap<&'static str, u64>,
+    /// Blocks that hosts refused, by code, and how often they saw two blocks for a slot.
+    pub refused: BTreeMap<&'static str, u64>,
+    pub equivocations: u64,
     pub traffic: Traffic,
 }
 
@@ -249,6 +252,8 @@ fn report(options: &Options, plan: Vec<Fault>, world: &World) -> Report {
         plan,
         forged,
         missed,
+        refused: world.checks.refused.clone(),
+        equivocations: world.checks.equivocations,
         traffic: Traffic::sum(&world.traffic),
     }
 }

@@ -158,6 +158,8 @@ impl World {
 
     /// The faulty phase is over: clocks are set right, whoever is down starts, and what must survive is noted.
     pub(super) fn heal(&mut self) {
+        let round = self.cast.network.clock.at(self.start.plus(self.now)).map(|(round, _)| round);
+        self.checks.expect_messages(&self.hosts, round.unwrap_or_default());
         for index in 0..self.hosts.len() {
             if let Some(ms) = self.hosts[index].clock.correct(&mut self.rng) {
                 self.trace.mark(self.now, index, "clock");
@@ -169,8 +171,6 @@ impl World {
             self.hosts[index].disturbed_until = self.now + AFTERMATH_MS;
             self.start_at(index, self.now);
         }
-        let round = self.cast.network.clock.at(self.start.plus(self.now)).map(|(round, _)| round);
-        self.checks.expect_messages(&self.hosts, round.unwrap_or_default());
     }
 
     /// The process ends, and all its connections with it.
