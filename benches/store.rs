@@ -20,7 +20,7 @@ use hypernode::types::block::Point;
 use hypernode::types::clock::{Height, Round, Slot};
 use hypernode::types::hash::{BlockHash, Hash, hash};
 use hypernode::types::key::PublicKey;
-use hypernode::types::sign::SignRecord;
+use hypernode::types::sign::{BlockRecord, SignRecord};
 
 const HEADER_BYTES: usize = 300;
 const BODY_BYTES: usize = 5 * 1024;
@@ -86,7 +86,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (bytes, started) = (written(dir.path())?, Instant::now());
     for round in 0..MEASURED {
         let hash = BlockHash(network);
-        guard.record(SignRecord { round: Round(round), slot: Slot(0), hash })?;
+        guard.record(SignRecord::Block(BlockRecord {
+            round: Round(round),
+            slot: Slot(0),
+            hash,
+        }))?;
     }
     let bytes = (written(dir.path())? - bytes) / MEASURED;
     let each = started.elapsed() / u32::try_from(MEASURED)?;

@@ -240,6 +240,15 @@ impl Node {
             }
             // It closes; the shell says so when it has.
             Message::Bye(_) => {}
+            Message::Proposal(_)
+            | Message::Vote(_)
+            | Message::WantVotes { .. }
+            | Message::Votes(_)
+            | Message::Prepared(_)
+            | Message::WantSeals { .. }
+            | Message::Seals { .. }
+            | Message::WantState { .. }
+            | Message::State { .. } => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod plan;
+pub mod quorum;
 pub mod refusal;
 pub mod sealed;
 pub mod state;

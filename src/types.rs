@@ -10,6 +10,7 @@ pub mod key;
 pub mod message;
 pub mod network;
 pub mod rng;
+pub mod seal;
 pub mod sign;
 pub mod tx;
 pub mod version;

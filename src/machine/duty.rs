@@ -22,7 +22,7 @@ use crate::types::clock::{Now, Round, Slot, Timestamp};
 use crate::types::hash::{TxId, hash};
 use crate::types::key::SecretKey;
 use crate::types::network::Network;
-use crate::types::sign::{SignRecord, SignState};
+use crate::types::sign::{BlockRecord, SignRecord, SignState};
 
 /// Forging is tried between these parts of a slot, in percent (§8).
 const FROM_PERCENT: u64 = 10;
@@ -234,7 +234,7 @@ impl DutyKeeper {
             Refusal::TooFew => MissReason::Messages,
             _ => MissReason::Refused,
         })?;
-        let record = SignRecord { round, slot, hash: block.header.hash() };
+        let record = SignRecord::Block(BlockRecord { round, slot, hash: block.header.hash() });
         if signed.admit(record).is_err() {
             self.refused_signature += 1;
             turn.out.note(Note::SignatureRefused { round, slot });

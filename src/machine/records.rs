@@ -31,12 +31,32 @@ pub enum Table {
     Pool,
     /// round ‖ slot → [`DutyRecord`], our own slots.
     Duties,
+    /// index → [`Seal`](crate::types::seal::Seal).
+    Seals,
+    /// index → [`SealedState`](crate::rules::sealed::SealedState), from the anchor of the last sealed round on.
+    States,
+    /// index → the highest prepare quorum known of the open instance.
+    Prepared,
+    /// round of the offence ‖ offender ‖ kind → proof that somebody signed twice.
+    Evidence,
+    /// What stopped this node for good, until its operator clears it.
+    Halt,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Table; 5] =
-        [Table::Headers, Table::Bodies, Table::Main, Table::Pool, Table::Duties];
+    pub const ALL: [Table; 10] = [
+        Table::Headers,
+        Table::Bodies,
+        Table::Main,
+        Table::Pool,
+        Table::Duties,
+        Table::Seals,
+        Table::States,
+        Table::Prepared,
+        Table::Evidence,
+        Table::Halt,
+    ];
 
     /// Its name in the database.
     pub fn name(self) -> &'static str {
@@ -46,6 +66,11 @@ impl Table {
             Table::Main => "main",
             Table::Pool => "pool",
             Table::Duties => "duties",
+            Table::Seals => "seals",
+            Table::States => "states",
+            Table::Prepared => "prepared",
+            Table::Evidence => "evidence",
+            Table::Halt => "halt",
         }
     }
 }

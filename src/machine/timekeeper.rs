@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::types::clock::{Round, Slot};
     use crate::types::hash::{BlockHash, Hash};
-    use crate::types::sign::SignRecord;
+    use crate::types::sign::BlockRecord;
 
     const START: u64 = 2_000_000_000_000;
 
@@ -152,11 +152,12 @@ mod tests {
     #[test]
     fn each_reason_has_its_name() {
         let signed = |round| SignState {
-            block: Some(SignRecord {
+            block: Some(BlockRecord {
                 round: Round(round),
                 slot: Slot(0),
                 hash: BlockHash(Hash([0; 32])),
             }),
+            vote: None,
         };
         let (round, _) = Network::main().clock.at(Timestamp(START)).expect("after the origin");
         check(&[(now(START, 0, false), Some(ClockDistrust::Unsynchronised))], signed(0));

@@ -15,7 +15,7 @@ use crate::types::block::{Point, SignedHeader, messages_root};
 use crate::types::clock::{Monotonic, Now};
 use crate::types::hash::TxId;
 use crate::types::message::{ByeReason, Message, Tip};
-use crate::types::sign::SignRecord;
+use crate::types::sign::BlockRecord;
 use crate::types::tx::Tx;
 
 /// Blocks whose slot has not begun by our clock: a slot of each neighbour is plenty.
@@ -118,7 +118,7 @@ impl Node {
         let header = &block.header.header;
         let point = block.header.point();
         self.signed.block =
-            Some(SignRecord { round: header.round, slot: header.slot, hash: point.hash });
+            Some(BlockRecord { round: header.round, slot: header.slot, hash: point.hash });
         let shared = Rc::new(block.header.clone());
         let added = self.chain.add_header(turn.now, shared, false, &turn.db);
         let mut accepted = false;

@@ -3,7 +3,6 @@
 //! Only a seal changes it. The only one there is so far is genesis, which the network's founders make.
 
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
 
 use crate::types::address::Address;
 use crate::types::block::{SealRef, genesis};
@@ -11,22 +10,8 @@ use crate::types::clock::{Height, Round};
 use crate::types::codec;
 use crate::types::hash::{BlockHash, Hash, hash};
 use crate::types::key::PublicKey;
-use crate::types::network::{Endpoint, Network};
-
-/// A registered HN (§5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Registered {
-    pub address: Address,
-    pub ip: Ipv4Addr,
-    pub port: u16,
-    /// 1 to 3.
-    pub weight: u8,
-    /// PoW addresses; 28 zero bytes for founders.
-    pub owner: [u8; 28],
-    pub reward: [u8; 28],
-    /// Ledger height of the registration; 0 for founders.
-    pub since: u64,
-}
+use crate::types::network::Network;
+use crate::types::seal::{Checkpoint, Registered, Voter};
 
 /// An HN that draws tickets and votes, with the key that its blocks and messages show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,13 +20,6 @@ pub struct Active {
     pub public_key: PublicKey,
     /// Round of the block in which it was last seen; the round before the first for founders.
     pub last_round: Round,
-}
-
-/// A voter of the next instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Voter {
-    pub public_key: PublicKey,
-    pub weight: u8,
 }
 
 /// The state as of a seal. Lists are sorted by address.
@@ -54,30 +32,11 @@ pub struct SealedState {
     pub voters: Vec<Voter>,
 }
 
-/// What a seal is about (§10).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    pub index: u64,
-    pub round: Round,
-    pub height: Height,
-    pub block: BlockHash,
-    pub state: Hash,
-    pub registry: Hash,
-    pub voters: Hash,
-}
-
 /// A sealed state with the reference that blocks name it by: what plans are made of (§6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anchor {
     pub seal: SealRef,
     pub state: SealedState,
-}
-
-impl Registered {
-    /// Where it listens.
-    pub fn endpoint(&self) -> Endpoint {
-        Endpoint { ip: self.ip, port: self.port }
-    }
 }
 
 impl SealedState {
@@ -92,7 +51,8 @@ impl SealedState {
         hash("state", &[&codec::encode(self)])
     }
 
-    fn checkpoint(&self, index: u64, height: Height, block: BlockHash) -> Checkpoint {
+    /// The checkpoint of this state after a block.
+    pub fn checkpoint(&self, index: u64, height: Height, block: BlockHash) -> Checkpoint {
         Checkpoint {
             index,
             round: self.round,
@@ -105,20 +65,13 @@ impl SealedState {
     }
 }
 
-impl Checkpoint {
-    /// H("checkpoint", …), the identity of a seal.
-    pub fn id(&self) -> Hash {
-        hash("checkpoint", &[&codec::encode(self)])
-    }
-}
-
 impl Anchor {
     /// Seal 0: the founders are registered, active and voters; the beacon is H("beacon", network_id).
     pub fn genesis(network: &Network) -> Anchor {
         let state = genesis_state(network);
         let point = genesis(network);
         let checkpoint = state.checkpoint(0, point.height, point.hash);
-        Anchor { seal: SealRef { index: 0, checkpoint: checkpoint.id() }, state }
+        Anchor { seal: checkpoint.seal(), state }
     }
 }
 

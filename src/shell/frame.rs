@@ -14,6 +14,8 @@ const KEEP_BYTES: usize = 64 * 1024;
 /// The kinds whose frames may be larger than control messages.
 const BODIES: u8 = 10;
 const HEADERS: u8 = 14;
+const SEALS: u8 = 23;
+const STATE: u8 = 25;
 
 /// The large answers that a peer owes us. Shared between the side that sends and the side that reads.
 #[derive(Clone, Default)]
@@ -23,6 +25,8 @@ pub struct Owed(Rc<Counts>);
 struct Counts {
     headers: Cell<u32>,
     bodies: Cell<u32>,
+    seals: Cell<u32>,
+    states: Cell<u32>,
 }
 
 /// Collects plaintext and hands out messages.
@@ -50,6 +54,8 @@ impl Owed {
         match message {
             Message::WantHeaders { .. } => add(&self.0.headers),
             Message::WantBodies { .. } => add(&self.0.bodies),
+            Message::WantSeals { .. } => add(&self.0.seals),
+            Message::WantState { .. } => add(&self.0.states),
             Message::Hello(_)
             | Message::Ping { .. }
             | Message::Pong { .. }
@@ -63,6 +69,13 @@ impl Owed {
             | Message::Intersect { .. }
             | Message::Headers { .. }
             | Message::Gone { .. }
+            | Message::Proposal(_)
+            | Message::Vote(_)
+            | Message::WantVotes { .. }
+            | Message::Votes(_)
+            | Message::Prepared(_)
+            | Message::Seals { .. }
+            | Message::State { .. }
             | Message::Bye(_) => {}
         }
     }
@@ -72,6 +85,8 @@ impl Owed {
         let count = match kind {
             BODIES => &self.0.bodies,
             HEADERS => &self.0.headers,
+            SEALS => &self.0.seals,
+            STATE => &self.0.states,
             _ => return true,
         };
         let owed = count.get();

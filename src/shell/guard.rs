@@ -227,13 +227,18 @@ mod tests {
     use super::*;
     use crate::types::clock::{Round, Slot};
     use crate::types::hash::BlockHash;
+    use crate::types::sign::BlockRecord;
+
+    fn block(slot: u32, byte: u8) -> BlockRecord {
+        BlockRecord { round: Round(7), slot: Slot(slot), hash: BlockHash(Hash([byte; 32])) }
+    }
 
     fn record(slot: u32, byte: u8) -> SignRecord {
-        SignRecord { round: Round(7), slot: Slot(slot), hash: BlockHash(Hash([byte; 32])) }
+        SignRecord::Block(block(slot, byte))
     }
 
     fn content(sequence: u64, slot: u32, key: u8) -> Content {
-        let state = SignState { block: Some(record(slot, 1)) };
+        let state = SignState { block: Some(block(slot, 1)), vote: None };
         Content { sequence, network_id: Hash([1; 32]), public_key: PublicKey([key; 32]), state }
     }
 
@@ -276,6 +281,6 @@ mod tests {
         guard.record(record(1, 1)).expect("the disk is back");
         drop(guard);
         let guard = Guard::open(dir.path(), owner.0, owner.1).expect("it is whole");
-        assert_eq!(guard.state().block, Some(record(1, 1)));
+        assert_eq!(guard.state().block, Some(block(1, 1)));
     }
 }

@@ -21,7 +21,7 @@ use crate::types::clock::{Round, Slot};
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::key::PublicKey;
 use crate::types::message::{ByeReason, Message};
-use crate::types::sign::SignRecord;
+use crate::types::sign::BlockRecord;
 use crate::types::tx::{Tx, TxKey};
 
 /// Violations kept: the first ones tell what is wrong.
@@ -162,7 +162,7 @@ impl Checks {
     }
 
     /// A host signs a block: only with a clock that it may trust, and for the slot that it shows.
-    pub fn guarded(&mut self, time: u64, index: usize, host: &Host, record: &SignRecord) {
+    pub fn guarded(&mut self, time: u64, index: usize, host: &Host, record: &BlockRecord) {
         if !host.honest {
             return;
         }

@@ -73,6 +73,15 @@ impl Traffic {
             | Message::WantHeaders { .. }
             | Message::Headers { .. }
             | Message::Gone { .. }
+            | Message::Proposal(_)
+            | Message::Vote(_)
+            | Message::WantVotes { .. }
+            | Message::Votes(_)
+            | Message::Prepared(_)
+            | Message::WantSeals { .. }
+            | Message::Seals { .. }
+            | Message::WantState { .. }
+            | Message::State { .. }
             | Message::Bye(_) => 0,
         };
     }

@@ -23,6 +23,7 @@ const VERIFIED_MAX: usize = 16_384;
 pub enum Purpose {
     Message,
     Block,
+    Vote,
     Identity,
 }
 
@@ -31,6 +32,7 @@ impl Purpose {
         match self {
             Purpose::Message => "message",
             Purpose::Block => "block",
+            Purpose::Vote => "vote",
             Purpose::Identity => "identity",
         }
     }

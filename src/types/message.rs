@@ -11,6 +11,7 @@ use super::clock::{Height, Round, Slot, Timestamp};
 use super::codec::{self, CodecError};
 use super::hash::{Hash, TxId};
 use super::key::{PublicKey, Signature};
+use super::seal::{HNS_MAX, Proposal, Quorum, Seal, Vote};
 use super::tx::Tx;
 
 /// Bytes before the body of a frame.
@@ -25,11 +26,18 @@ pub const LOCATOR_MAX: usize = 64;
 pub const HEADERS_MAX: usize = 512;
 /// Bodies asked for in one request.
 pub const BODIES_MAX: usize = 128;
+/// Votes in one answer: 256 of 150 bytes stay below the limit of control messages.
+pub const VOTES_MAX: usize = 256;
+/// Seals in one answer, as many as fit into a frame.
+pub const SEALS_MAX: usize = 64;
+/// Bytes of a part of a state.
+pub const STATE_PART_BYTES: usize = 512 * 1024;
 /// First kind that a node of this version skips instead of refusing.
 pub const KIND_LATER: u8 = 64;
 
 const CONTROL_MAX: usize = 64 * 1024;
 const HEADERS_BYTES_MAX: usize = 1024 * 1024;
+const SEALS_BYTES_MAX: usize = 1024 * 1024;
 const BODIES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Everything that one peer says to another.
@@ -90,6 +98,41 @@ pub enum Message {
     /// What a request asked for is not there (any more).
     Gone {
         request: u32,
+    },
+    /// What the proposer of a view of the open instance proposes.
+    Proposal(Box<Proposal>),
+    Vote(Vote),
+    /// The votes of this instance and view that the sender lacks: bits as in [`Quorum`] say which it holds.
+    WantVotes {
+        index: u64,
+        view: u32,
+        prepares: Vec<u8>,
+        commits: Vec<u8>,
+    },
+    Votes(Vec<Vote>),
+    /// The highest prepare quorum that the sender knows.
+    Prepared(Box<Quorum>),
+    /// Seals after this index, as many as fit.
+    WantSeals {
+        request: u32,
+        after: u64,
+    },
+    /// Ascending, without gaps; none when the sender has none.
+    Seals {
+        request: u32,
+        seals: Vec<Seal>,
+    },
+    /// A part of the state at a seal.
+    WantState {
+        request: u32,
+        index: u64,
+        part: u32,
+    },
+    /// Its canonical bytes from part × [`STATE_PART_BYTES`] on, and how many there are in all.
+    State {
+        request: u32,
+        bytes_total: u32,
+        bytes: Vec<u8>,
     },
     /// The sender closes, and why.
     Bye(ByeReason),
@@ -199,8 +242,9 @@ impl fmt::Display for ByeReason {
 /// guess, so their limit is that of control messages.
 pub fn body_max(kind: u8) -> Result<usize, FrameError> {
     match kind {
-        1..=9 | 11..=13 | 15 | 16 => Ok(CONTROL_MAX),
+        1..=9 | 11..=13 | 15 | 16 | 18..=20 | 22 | 24 => Ok(CONTROL_MAX),
         14 => Ok(HEADERS_BYTES_MAX),
+        17 | 21 | 23 | 25 => Ok(SEALS_BYTES_MAX),
         10 => Ok(BODIES_BYTES_MAX),
         KIND_LATER.. => Ok(CONTROL_MAX),
         _ => Err(FrameError::Kind(kind)),
@@ -237,6 +281,15 @@ impl Message {
             Message::Headers { .. } => 14,
             Message::Gone { .. } => 15,
             Message::Bye(_) => 16,
+            Message::Proposal(_) => 17,
+            Message::Vote(_) => 18,
+            Message::WantVotes { .. } => 19,
+            Message::Votes(_) => 20,
+            Message::Prepared(_) => 21,
+            Message::WantSeals { .. } => 22,
+            Message::Seals { .. } => 23,
+            Message::WantState { .. } => 24,
+            Message::State { .. } => 25,
         }
     }
 
@@ -258,6 +311,19 @@ impl Message {
             Message::Headers { request, headers } => codec::encode(&(request, headers)),
             Message::Gone { request } => codec::encode(request),
             Message::Bye(reason) => codec::encode(reason),
+            Message::Proposal(proposal) => codec::encode(proposal),
+            Message::Vote(vote) => codec::encode(vote),
+            Message::WantVotes { index, view, prepares, commits } => {
+                codec::encode(&(index, view, prepares, commits))
+            }
+            Message::Votes(votes) => codec::encode(votes),
+            Message::Prepared(quorum) => codec::encode(quorum),
+            Message::WantSeals { request, after } => codec::encode(&(request, after)),
+            Message::Seals { request, seals } => codec::encode(&(request, seals)),
+            Message::WantState { request, index, part } => codec::encode(&(request, index, part)),
+            Message::State { request, bytes_total, bytes } => {
+                codec::encode(&(request, bytes_total, bytes))
+            }
         };
         let mut frame = Vec::with_capacity(FRAME_HEAD + body.len());
         frame.push(self.kind());
@@ -327,6 +393,30 @@ impl Message {
             }
             15 => Message::Gone { request: codec::decode(body, max)? },
             16 => Message::Bye(codec::decode(body, max)?),
+            17 => Message::Proposal(codec::decode(body, max)?),
+            18 => Message::Vote(codec::decode(body, max)?),
+            19 => {
+                let (index, view, prepares, commits) = codec::decode(body, max)?;
+                Message::WantVotes { index, view, prepares, commits }
+            }
+            20 => Message::Votes(codec::decode(body, max)?),
+            21 => Message::Prepared(codec::decode(body, max)?),
+            22 => {
+                let (request, after) = codec::decode(body, max)?;
+                Message::WantSeals { request, after }
+            }
+            23 => {
+                let (request, seals) = codec::decode(body, max)?;
+                Message::Seals { request, seals }
+            }
+            24 => {
+                let (request, index, part) = codec::decode(body, max)?;
+                Message::WantState { request, index, part }
+            }
+            25 => {
+                let (request, bytes_total, bytes) = codec::decode(body, max)?;
+                Message::State { request, bytes_total, bytes }
+            }
             _ => return Ok(None),
         }))
     }
@@ -340,6 +430,16 @@ impl Message {
             Message::Bodies { bodies, .. } => (1..=BODIES_MAX).contains(&bodies.len()),
             Message::Find { locator, .. } => (1..=LOCATOR_MAX).contains(&locator.len()),
             Message::Headers { headers, .. } => headers.len() <= HEADERS_MAX,
+            Message::WantVotes { prepares, commits, .. } => {
+                prepares.len() <= HNS_MAX / 8 && commits.len() <= HNS_MAX / 8
+            }
+            Message::Votes(votes) => votes.len() <= VOTES_MAX,
+            Message::Proposal(proposal) => proposal.prepared.as_ref().is_none_or(fits),
+            Message::Prepared(quorum) => fits(quorum),
+            Message::Seals { seals, .. } => {
+                seals.len() <= SEALS_MAX && seals.iter().all(|seal| fits(&seal.certificate))
+            }
+            Message::State { bytes, .. } => bytes.len() <= STATE_PART_BYTES,
             Message::Hello(_)
             | Message::Ping { .. }
             | Message::Pong { .. }
@@ -347,9 +447,16 @@ impl Message {
             | Message::Intersect { .. }
             | Message::WantHeaders { .. }
             | Message::Gone { .. }
+            | Message::Vote(_)
+            | Message::WantSeals { .. }
+            | Message::WantState { .. }
             | Message::Bye(_) => true,
         }
     }
+}
+
+fn fits(quorum: &Quorum) -> bool {
+    quorum.voters.len() <= HNS_MAX / 8 && quorum.signatures.len() <= HNS_MAX
 }
 
 impl Tip {

@@ -14,7 +14,7 @@ use hypernode::shell::store::Store;
 use hypernode::types::clock::{Round, Slot};
 use hypernode::types::hash::{BlockHash, Hash};
 use hypernode::types::key::PublicKey;
-use hypernode::types::sign::SignRecord;
+use hypernode::types::sign::{BlockRecord, SignRecord};
 
 use crate::disk;
 
@@ -23,7 +23,11 @@ const KEY: PublicKey = PublicKey([2; 32]);
 const STEPS: u32 = 4;
 
 fn record(step: u32, byte: u8) -> SignRecord {
-    SignRecord { round: Round(1), slot: Slot(step), hash: BlockHash(Hash([byte; 32])) }
+    SignRecord::Block(BlockRecord {
+        round: Round(1),
+        slot: Slot(step),
+        hash: BlockHash(Hash([byte; 32])),
+    })
 }
 
 /// Adds to three tables, changes one key and deletes another.

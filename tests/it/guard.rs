@@ -10,7 +10,7 @@ use hypernode::shell::guard::{Guard, GuardError};
 use hypernode::types::clock::{Round, Slot};
 use hypernode::types::hash::{BlockHash, Hash};
 use hypernode::types::key::PublicKey;
-use hypernode::types::sign::SignRecord;
+use hypernode::types::sign::{BlockRecord, SignRecord};
 
 use crate::disk;
 
@@ -19,7 +19,11 @@ const KEY: PublicKey = PublicKey([2; 32]);
 const PAGE_BYTES: usize = 4096;
 
 fn record(slot: u32, byte: u8) -> SignRecord {
-    SignRecord { round: Round(300), slot: Slot(slot), hash: BlockHash(Hash([byte; 32])) }
+    SignRecord::Block(BlockRecord {
+        round: Round(300),
+        slot: Slot(slot),
+        hash: BlockHash(Hash([byte; 32])),
+    })
 }
 
 fn open(dir: &Path) -> Result<Guard, GuardError> {
@@ -29,7 +33,7 @@ fn open(dir: &Path) -> Result<Guard, GuardError> {
 /// What a node would start with, the file being `bytes`.
 fn found(dir: &Path, bytes: &[u8]) -> Result<Option<SignRecord>, GuardError> {
     disk::put_file(&dir.join("sign-state"), bytes);
-    open(dir).map(|guard| guard.state().block)
+    open(dir).map(|guard| guard.state().block.map(SignRecord::Block))
 }
 
 /// The file before and after the record of slot 2, which follows that of slot 1.
@@ -53,7 +57,7 @@ fn what_was_signed_is_known_after_a_restart() {
     }
     drop(guard);
     let mut guard = open(dir.path()).unwrap();
-    assert_eq!(guard.state().block, Some(record(5, 1)));
+    assert_eq!(guard.state().block.map(SignRecord::Block), Some(record(5, 1)));
     assert!(matches!(guard.record(record(5, 2)), Err(GuardError::Refused(_))));
     guard.record(record(5, 1)).unwrap();
     guard.record(record(6, 2)).unwrap();

@@ -12,7 +12,7 @@ use hypernode::shell::store::{Store, StoreError};
 use hypernode::types::clock::{Round, Slot};
 use hypernode::types::hash::{BlockHash, Hash};
 use hypernode::types::key::PublicKey;
-use hypernode::types::sign::SignRecord;
+use hypernode::types::sign::{BlockRecord, SignRecord};
 use proptest::prelude::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -213,7 +213,7 @@ fn fail_and_go_on(dir: &Path, fill: impl FnOnce(), free: impl FnOnce()) -> Store
         assert!(written < 1000, "the room has no end");
     };
     let hash = BlockHash(Hash([3; 32]));
-    guard.record(SignRecord { round: Round(1), slot: Slot(1), hash }).unwrap();
+    guard.record(SignRecord::Block(BlockRecord { round: Round(1), slot: Slot(1), hash })).unwrap();
     store.recover().unwrap();
     assert_holds(&store, 0..written, BYTES);
     assert!(store.persist(&batch(written, BYTES)).is_err());

@@ -22,7 +22,7 @@ use hypernode::machine::status::Status;
 use hypernode::shell::guard::Guard;
 use hypernode::types::clock::{Round, Slot};
 use hypernode::types::hash::{BlockHash, Hash};
-use hypernode::types::sign::SignRecord;
+use hypernode::types::sign::{BlockRecord, SignRecord};
 use hypernode::types::tx::Tx;
 use rustix::process::Signal;
 
@@ -287,7 +287,11 @@ fn a_node_with_a_cut_sign_state_does_not_start() {
     let mut node = Member::new(folder.path().join("node"), &sample.network, key);
     let sign_dir = node.sign_state().parent().unwrap().to_owned();
     let mut guard = Guard::open(&sign_dir, sample.network.id(), key.public()).unwrap();
-    let record = SignRecord { round: Round(0), slot: FATAL, hash: BlockHash(Hash([1; 32])) };
+    let record = SignRecord::Block(BlockRecord {
+        round: Round(0),
+        slot: FATAL,
+        hash: BlockHash(Hash([1; 32])),
+    });
     guard.record(record).unwrap();
     drop(guard);
     let whole = fs::read(node.sign_state()).unwrap();

@@ -123,9 +123,12 @@ impl Peer {
             self.budget_at = now;
         }
         let cost = match message {
-            Message::Find { .. } | Message::WantHeaders { .. } | Message::WantBodies { .. } => {
-                REQUEST_COST
-            }
+            Message::Find { .. }
+            | Message::WantHeaders { .. }
+            | Message::WantBodies { .. }
+            | Message::WantVotes { .. }
+            | Message::WantSeals { .. }
+            | Message::WantState { .. } => REQUEST_COST,
             Message::Hello(_)
             | Message::Ping { .. }
             | Message::Pong { .. }
@@ -138,6 +141,12 @@ impl Peer {
             | Message::Intersect { .. }
             | Message::Headers { .. }
             | Message::Gone { .. }
+            | Message::Proposal(_)
+            | Message::Vote(_)
+            | Message::Votes(_)
+            | Message::Prepared(_)
+            | Message::Seals { .. }
+            | Message::State { .. }
             | Message::Bye(_) => 1,
         };
         match self.budget.checked_sub(cost + u64::from(bytes) / BYTES_PER_UNIT) {

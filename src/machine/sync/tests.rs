@@ -173,6 +173,15 @@ impl Bed {
             | Message::Want(_)
             | Message::Messages(_)
             | Message::NewBlock { .. }
+            | Message::Proposal(_)
+            | Message::Vote(_)
+            | Message::WantVotes { .. }
+            | Message::Votes(_)
+            | Message::Prepared(_)
+            | Message::WantSeals { .. }
+            | Message::Seals { .. }
+            | Message::WantState { .. }
+            | Message::State { .. }
             | Message::Bye(_)
             | Message::WantBodies { .. }
             | Message::Find { .. }
@@ -246,6 +255,15 @@ fn answer(ground: &Ground, nature: &Nature, message: &Message) -> Option<Message
         Message::Hello(_)
         | Message::Ping { .. }
         | Message::Pong { .. }
+        | Message::Proposal(_)
+        | Message::Vote(_)
+        | Message::WantVotes { .. }
+        | Message::Votes(_)
+        | Message::Prepared(_)
+        | Message::WantSeals { .. }
+        | Message::Seals { .. }
+        | Message::WantState { .. }
+        | Message::State { .. }
         | Message::Tip(_)
         | Message::Have(_)
         | Message::Want(_)

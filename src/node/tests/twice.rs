@@ -5,7 +5,7 @@ use super::*;
 use crate::machine::event::{Fault, Request, RequestId};
 use crate::machine::note::MissReason;
 use crate::machine::records::Table;
-use crate::types::sign::SignRecord;
+use crate::types::sign::{BlockRecord, SignRecord};
 use crate::types::tx::{Body, Tx};
 
 /// What is on the disk of a node that comes back.
@@ -59,11 +59,11 @@ impl World {
     }
 
     /// Node 0 forges, and is gone after so many effects of that event. What it signed, and how many they are.
-    fn die_after(&mut self, count: usize) -> (SignRecord, usize) {
+    fn die_after(&mut self, count: usize) -> (BlockRecord, usize) {
         self.now_ms += 100;
         let now = self.now();
         let effects = self.nodes[0].handle(now, Event::Wake, &self.disks[0]);
-        let Some(Effect::Guard(signed)) = effects.first().cloned() else {
+        let Some(Effect::Guard(SignRecord::Block(signed))) = effects.first().cloned() else {
             panic!("it forges, and guards first: {effects:?}");
         };
         let all = effects.len();

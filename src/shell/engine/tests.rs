@@ -4,7 +4,7 @@ use super::*;
 use crate::machine::records::{Batch, Table};
 use crate::types::clock::{Height, Round, Slot};
 use crate::types::hash::BlockHash;
-use crate::types::sign::SignRecord;
+use crate::types::sign::{BlockRecord, SignRecord};
 
 fn now(mono: u64) -> Now {
     Now { wall: Timestamp(1_000_000 + mono), mono: Monotonic(mono), synchronised: true }
@@ -21,7 +21,7 @@ fn engine(dir: &tempfile::TempDir) -> Engine {
 
 fn record(slot: u32, byte: u8) -> Effect {
     let hash = BlockHash(Hash([byte; 32]));
-    Effect::Guard(SignRecord { round: Round(1), slot: Slot(slot), hash })
+    Effect::Guard(SignRecord::Block(BlockRecord { round: Round(1), slot: Slot(slot), hash }))
 }
 
 fn persist(key: &[u8]) -> Effect {

@@ -12,7 +12,7 @@ use crate::types::sign::SignState;
 /// What a disk writes at once, on flash as elsewhere.
 pub const PAGE_BYTES: usize = 4096;
 /// Version of the page and of the state in it.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"hn-sign\n";
 const HEAD_BYTES: usize = 16;

@@ -12,8 +12,13 @@ const HEIGHT_BYTES: usize = 8;
 const META: u8 = 0;
 const POOL: u8 = 1;
 const DUTIES: u8 = 2;
+const SEALS: u8 = 3;
+const STATES: u8 = 4;
+const PREPARED: u8 = 5;
+const EVIDENCE: u8 = 6;
+const HALT: u8 = 7;
 /// The last area: new blocks are added at the end of the tree.
-const CHAIN: u8 = 3;
+const CHAIN: u8 = 8;
 
 /// The part of the tree that a table is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +53,11 @@ impl Part {
             Table::Bodies => Part::Kind(2),
             Table::Pool => Part::Area(POOL),
             Table::Duties => Part::Area(DUTIES),
+            Table::Seals => Part::Area(SEALS),
+            Table::States => Part::Area(STATES),
+            Table::Prepared => Part::Area(PREPARED),
+            Table::Evidence => Part::Area(EVIDENCE),
+            Table::Halt => Part::Area(HALT),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::sim::host::BACKOFF_MS;
 use crate::sim::queue::NEVER;
 use crate::types::clock::Timestamp;
 use crate::types::hash::hash;
+use crate::types::sign::SignRecord;
 
 /// Events of one host in one virtual millisecond: more than a long reorganisation or a full backlog needs.
 const STORM: u32 = 20_000;
@@ -121,7 +122,9 @@ impl World {
         self.trace.effect(index, &effect, None);
         match effect {
             Effect::Guard(record) => {
-                self.checks.guarded(time, index, &self.hosts[index], &record);
+                if let SignRecord::Block(block) = &record {
+                    self.checks.guarded(time, index, &self.hosts[index], block);
+                }
                 self.hosts[index].disk.guard(record)?;
             }
             Effect::Persist(batch) => {

@@ -15,7 +15,7 @@ use hypernode::types::hex;
 use hypernode::types::key::Purpose;
 use hypernode::types::message::{ByeReason, Hello, KIND_LATER, Message, Tip, body_max};
 use hypernode::types::network::Network;
-use hypernode::types::sign::{SignRecord, SignState};
+use hypernode::types::sign::{BlockRecord, SignState};
 use hypernode::types::tx::{Body, TestRole};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -132,7 +132,8 @@ fn records_and_keys_of_the_database() {
             "not_running": miss(MissReason::NotRunning),
         },
         "sign_state": bytes(&SignState {
-            block: Some(SignRecord { round: Round(300), slot: Slot(4), hash: point.hash }),
+            block: Some(BlockRecord { round: Round(300), slot: Slot(4), hash: point.hash }),
+            vote: None,
         }),
         "sign_state_empty": bytes(&SignState::default()),
         "keys": {

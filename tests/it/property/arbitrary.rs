@@ -7,7 +7,7 @@ use hypernode::types::clock::{Height, Round, Slot, Timestamp};
 use hypernode::types::hash::{BlockHash, Hash, TxId};
 use hypernode::types::key::{PublicKey, Signature};
 use hypernode::types::message::{ByeReason, Hello, Message, Tip};
-use hypernode::types::sign::{SignRecord, SignState};
+use hypernode::types::sign::{BlockRecord, SignState};
 use hypernode::types::tx::{Body, Outcome, TestRole, Tx};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -109,8 +109,8 @@ pub fn duty() -> impl Strategy<Value = DutyRecord> {
 
 pub fn sign_state() -> impl Strategy<Value = SignState> {
     let record = (number().prop_map(Round), slot(), hash().prop_map(BlockHash));
-    proptest::option::of(record.prop_map(|(round, slot, hash)| SignRecord { round, slot, hash }))
-        .prop_map(|block| SignState { block })
+    proptest::option::of(record.prop_map(|(round, slot, hash)| BlockRecord { round, slot, hash }))
+        .prop_map(|block| SignState { block, vote: None })
 }
 
 fn tip() -> impl Strategy<Value = Tip> {

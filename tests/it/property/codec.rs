@@ -3,7 +3,7 @@
 use hypernode::machine::records::{
     self, DutyRecord, MainRecord, StoredHeader, parse_point_key, point_key,
 };
-use hypernode::rules::sealed::{Checkpoint, SealedState};
+use hypernode::rules::sealed::SealedState;
 use hypernode::types::address::Address;
 use hypernode::types::block::{BODY_BYTES_MAX, Block};
 use hypernode::types::clock::Slot;
@@ -16,6 +16,7 @@ use hypernode::types::message::{
     parse_head,
 };
 use hypernode::types::network::Network;
+use hypernode::types::seal::Checkpoint;
 use hypernode::types::sign::SignState;
 use hypernode::types::tx::{Body, Outcome, TX_BYTES_MAX, TestRole, Tx};
 use proptest::collection::vec;

@@ -18,7 +18,7 @@ use hypernode::types::hash::Hash;
 use hypernode::types::hex;
 use hypernode::types::key::{PublicKey, SecretKey};
 use hypernode::types::network::Network;
-use hypernode::types::sign::SignRecord;
+use hypernode::types::sign::BlockRecord;
 use hypernode::types::tx::Tx;
 use rustix::process::Signal;
 
@@ -140,7 +140,7 @@ impl Member {
     }
 
     /// What it has signed, as it would find it now. The file stays as it is.
-    pub fn signed(&self) -> Option<SignRecord> {
+    pub fn signed(&self) -> Option<BlockRecord> {
         let copy = tempfile::tempdir().unwrap();
         fs::copy(self.sign_state(), copy.path().join("sign-state")).unwrap();
         Guard::open(copy.path(), self.network_id, self.key).unwrap().state().block
