@@ -86,14 +86,8 @@ impl Electorate {
         (0..).zip(&self.voters).min_by_key(|(_, voter)| score(voter)).map(|(at, _)| at)
     }
 
-    /// Whether a quorum is one of these voters for this step: shape and weight first, then each signature.
-    pub fn check(
-        &self,
-        quorum: &Quorum,
-        step: Step,
-        network: &Network,
-        verifier: &Verifier,
-    ) -> Result<(), QuorumError> {
+    /// Whether a quorum has a signature for each of its voters, and voters enough. Says nothing of the signatures.
+    pub fn check_shape(&self, quorum: &Quorum) -> Result<(), QuorumError> {
         if quorum.voters.last() == Some(&0) {
             return Err(QuorumError::Shape);
         }
@@ -105,6 +99,18 @@ impl Electorate {
         if !self.is_quorum(quorum.positions().map(|at| self.weight(at)).sum()) {
             return Err(QuorumError::Weight);
         }
+        Ok(())
+    }
+
+    /// Whether a quorum is one of these voters for this step: shape and weight first, then each signature.
+    pub fn check(
+        &self,
+        quorum: &Quorum,
+        step: Step,
+        network: &Network,
+        verifier: &Verifier,
+    ) -> Result<(), QuorumError> {
+        self.check_shape(quorum)?;
         let key_at = |at| self.voter(at).map(|voter| voter.public_key);
         let all = quorum.votes(step, key_at).all(|vote| vote.is_signed(network, verifier));
         if all { Ok(()) } else { Err(QuorumError::Signature) }
