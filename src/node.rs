@@ -5,6 +5,7 @@ mod blocks;
 mod hostile;
 mod messages;
 mod report;
+mod seals;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
 use crate::machine::relay::Relay;
+use crate::machine::seals::Seals;
 use crate::machine::serve;
 use crate::machine::sync::{self, Sync};
 use crate::machine::timekeeper::Timekeeper;
@@ -81,6 +83,7 @@ pub struct Node {
     verifier: Verifier,
     signed: SignState,
     timekeeper: Timekeeper,
+    seals: Seals,
     chain: Chain,
     mempool: Mempool,
     peers: Peers,
@@ -107,6 +110,8 @@ impl Node {
         let Setup { network, key, seed, built, signed, verifier } = setup;
         let anchor = Rc::new(Anchor::genesis(&network));
         let plans = Rc::new(Plans::new(network.clone(), anchor.clone()));
+        let seals =
+            Seals::open(network.clone(), verifier.clone(), db).map_err(OpenError::Damaged)?;
         let (chain, messages) = Chain::open(network.clone(), plans.clone(), verifier.clone(), db)
             .map_err(OpenError::Damaged)?;
         let mut mempool = Mempool::default();
@@ -138,6 +143,7 @@ impl Node {
             plans,
             verifier,
             signed,
+            seals,
             chain,
             mempool,
             peers,
@@ -204,6 +210,7 @@ impl Node {
                     peer.tip = Some(*tip);
                 }
                 self.sync.tip_moved(from);
+                self.seals.tip_moved();
             }
             Message::Have(ids) => self.announced(turn, from, ids),
             Message::Want(ids) => self.relay.answer(turn, from, ids, &self.mempool),
@@ -244,11 +251,14 @@ impl Node {
             | Message::Vote(_)
             | Message::WantVotes { .. }
             | Message::Votes(_)
-            | Message::Prepared(_)
-            | Message::WantSeals { .. }
-            | Message::Seals { .. }
-            | Message::WantState { .. }
-            | Message::State { .. } => {}
+            | Message::Prepared(_) => {}
+            Message::WantSeals { request, after } => serve::seals(turn, from, *request, *after),
+            Message::Seals { request, seals } => self.sealed(turn, from, *request, seals, bytes),
+            Message::WantState { request, index, part } => {
+                serve::state(turn, from, *request, *index, *part);
+            }
+            // Nobody asks for states yet.
+            Message::State { .. } => {}
         }
     }
 
@@ -258,6 +268,7 @@ impl Node {
         if let Some((peer, reason)) = blamed {
             self.peers.blame(turn, peer, reason);
         }
+        self.settle_seals(turn);
         self.settle_chain(turn);
         self.forge(turn);
         self.heartbeat(turn);
@@ -269,16 +280,17 @@ impl Node {
         for peer in self.peers.take_gone() {
             self.relay.disconnected(turn.now.mono, peer);
             self.sync.disconnected(peer);
+            self.seals.disconnected(peer);
         }
         self.plan_wake(turn.now);
     }
 
     fn plan_wake(&mut self, now: Now) {
-        let mut due = self.peers.due().min(self.sync.due());
+        let mut due = self.peers.due().min(self.sync.due()).min(self.seals.due());
         due = self.relay.due().map_or(due, |at| due.min(at));
         due = due.min(now.mono.plus(self.duty.due_in_ms(now.wall)));
         due = due.min(self.early_due(now));
-        if self.chain.has_work() || self.sync.has_headers() {
+        if self.chain.has_work() || self.sync.has_headers() || self.seals.has_work() {
             due = now.mono;
         }
         self.quiet_until = due;

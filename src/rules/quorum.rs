@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::types::codec;
 use crate::types::hash::{Hash, hash};
 use crate::types::key::{PublicKey, Verifier};
 use crate::types::network::Network;
-use crate::types::seal::{Quorum, Step, Voter};
+use crate::types::seal::{Quorum, Step, Vote, Voter, voters_digest};
 
 /// The voters of one instance, by their positions in the sealed list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +85,26 @@ impl Electorate {
         (0..).zip(&self.voters).min_by_key(|(_, voter)| score(voter)).map(|(at, _)| at)
     }
 
-    /// Whether a quorum has a signature for each of its voters, and voters enough. Says nothing of the signatures.
-    pub fn check_shape(&self, quorum: &Quorum) -> Result<(), QuorumError> {
+    /// Whether a quorum is one of these voters for this step: shape and weight first, then each signature.
+    pub fn check(
+        &self,
+        quorum: &Quorum,
+        step: Step,
+        network: &Network,
+        verifier: &Verifier,
+    ) -> Result<(), QuorumError> {
+        self.check_weight(quorum)?;
+        let all = self.votes(quorum, step).all(|vote| vote.is_signed(network, verifier));
+        if all { Ok(()) } else { Err(QuorumError::Signature) }
+    }
+
+    /// The votes of a quorum, by what it says its voters are.
+    pub fn votes<'a>(&'a self, quorum: &'a Quorum, step: Step) -> impl Iterator<Item = Vote> + 'a {
+        quorum.votes(step, |at| self.voter(at).map(|voter| voter.public_key))
+    }
+
+    /// Shape and weight of a quorum, not its signatures.
+    pub fn check_weight(&self, quorum: &Quorum) -> Result<(), QuorumError> {
         if quorum.voters.last() == Some(&0) {
             return Err(QuorumError::Shape);
         }
@@ -102,29 +119,10 @@ impl Electorate {
         Ok(())
     }
 
-    /// Whether a quorum is one of these voters for this step: shape and weight first, then each signature.
-    pub fn check(
-        &self,
-        quorum: &Quorum,
-        step: Step,
-        network: &Network,
-        verifier: &Verifier,
-    ) -> Result<(), QuorumError> {
-        self.check_shape(quorum)?;
-        let key_at = |at| self.voter(at).map(|voter| voter.public_key);
-        let all = quorum.votes(step, key_at).all(|vote| vote.is_signed(network, verifier));
-        if all { Ok(()) } else { Err(QuorumError::Signature) }
-    }
-
     /// H("voters", …).
     pub fn digest(&self) -> Hash {
         voters_digest(&self.voters)
     }
-}
-
-/// H("voters", canonical list).
-pub fn voters_digest(voters: &[Voter]) -> Hash {
-    hash("voters", &[&codec::encode(&voters)])
 }
 
 impl fmt::Display for QuorumError {

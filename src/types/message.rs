@@ -37,7 +37,8 @@ pub const KIND_LATER: u8 = 64;
 
 const CONTROL_MAX: usize = 64 * 1024;
 const HEADERS_BYTES_MAX: usize = 1024 * 1024;
-const SEALS_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of seals in one answer: one with a registry and voters of 4,096 HNs takes 800 KiB.
+pub const SEALS_BYTES_MAX: usize = 1024 * 1024;
 const BODIES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Everything that one peer says to another.

@@ -104,6 +104,16 @@ pub struct Seal {
     pub voters: Option<Vec<Voter>>,
 }
 
+/// H("voters", canonical list).
+pub fn voters_digest(voters: &[Voter]) -> Hash {
+    hash("voters", &[&codec::encode(&voters)])
+}
+
+/// H("registry", canonical entries, sorted by address).
+pub fn registry_digest(registry: &[Registered]) -> Hash {
+    hash("registry", &[&codec::encode(&registry)])
+}
+
 impl Registered {
     /// Where it listens.
     pub fn endpoint(&self) -> Endpoint {

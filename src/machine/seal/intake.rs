@@ -123,11 +123,10 @@ fn check_quorum(
     done: &mut usize,
     (network, verifier, left): (&Network, &Verifier, &mut usize),
 ) -> Option<bool> {
-    if electorate.check_shape(quorum).is_err() {
+    if electorate.check_weight(quorum).is_err() {
         return Some(false);
     }
-    let key_at = |at| electorate.voter(at).map(|voter| voter.public_key);
-    for vote in quorum.votes(Step::Prepare, key_at).skip(*done) {
+    for vote in electorate.votes(quorum, Step::Prepare).skip(*done) {
         if *left == 0 {
             return None;
         }
