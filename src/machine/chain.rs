@@ -17,7 +17,7 @@ use crate::rules::chain::Worth;
 use crate::rules::plan::Plans;
 use crate::rules::refusal::Refusal;
 use crate::rules::state::ChainState;
-use crate::rules::validity::{FUTURE_MS, Rules};
+use crate::rules::validity::{FUTURE_MS, Parent, Rules};
 use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Monotonic, Now, Round, Slot};
 use crate::types::hash::BlockHash;
@@ -45,7 +45,10 @@ pub struct Best {
     /// Nothing for genesis.
     pub at: Option<(Round, Slot)>,
     pub weight: u64,
+    /// The seal that it names.
     pub seal: SealRef,
+    /// The anchor of its round.
+    pub anchor: SealRef,
 }
 
 /// What became of a header.
@@ -99,6 +102,11 @@ impl Best {
     /// What the chain is worth.
     pub fn worth(&self) -> Worth {
         Worth::new(self.weight, &self.point)
+    }
+
+    /// As what the next block builds on.
+    pub fn as_parent(&self) -> Parent {
+        Parent { point: self.point, at: self.at, seal: self.seal, anchor: self.anchor }
     }
 }
 
@@ -236,10 +244,12 @@ impl Chain {
             return HeaderVerdict::Surplus;
         }
         let weight = parent.weight + u64::from(!self.has_forged(&parent, fields, db));
+        let anchor = parent.as_parent().anchor_of(fields.round);
         self.tree.insert(Entry {
             point,
             header,
             weight,
+            anchor,
             stored: false,
             full: false,
             seen: now.mono,
@@ -263,8 +273,9 @@ impl Chain {
         let parent_is_full = self.parent_is_full(&entry.header.header, db);
         for entry in self.tree.store(hash, parent_is_full) {
             // Only now: a header in the database says that everything below it is there too.
-            let header = (*entry.header).clone();
-            let stored = records::StoredHeader { header, weight: entry.weight };
+            let Entry { header, weight, anchor, .. } = &entry;
+            let (header, weight, anchor) = ((**header).clone(), *weight, *anchor);
+            let stored = records::StoredHeader { header, weight, anchor };
             db.put(Table::Headers, records::point_key(&entry.point), &stored);
             self.consider(entry.point, db);
         }
@@ -345,7 +356,7 @@ impl Chain {
         db: &mut Draft,
     ) -> Moved {
         let header = &stored.header.header;
-        let undo = self.state.apply(header.round, &messages);
+        let undo = self.state.apply(header, &messages);
         let record = MainRecord { hash: point.hash, undo };
         db.put(Table::Main, records::height_key(point.height), &record);
         self.best = Best {
@@ -353,6 +364,7 @@ impl Chain {
             at: Some((header.round, header.slot)),
             weight: stored.weight,
             seal: header.seal,
+            anchor: stored.anchor,
         };
         Moved { header: Rc::new(stored.header.clone()), point, messages }
     }
@@ -363,7 +375,7 @@ impl Chain {
         let record = records::main_record(db, point.height)?;
         let (stored, messages) = self.read_block(&point, db)?;
         let parent = self.parent_of(&stored.header.header, db)?;
-        self.state.undo(&messages, record.undo);
+        self.state.undo(&stored.header.header, &messages, record.undo);
         db.delete(Table::Main, records::height_key(point.height));
         self.best = parent.as_best();
         Some(Moved { header: Rc::new(stored.header), point, messages })

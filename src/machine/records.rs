@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::sealed::STATE_BYTES_MAX;
 use crate::rules::state::Undo;
-use crate::types::block::{Point, SignedHeader};
+use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Height, Round, Slot};
 use crate::types::codec;
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::seal::{Checkpoint, Seal};
 use crate::types::tx::Tx;
 
-/// Longest value read back: a body with room to spare.
-const VALUE_MAX: usize = 4 * 1024 * 1024;
+/// Longest value read back: a sealed state; a body is far shorter.
+const VALUE_MAX: usize = STATE_BYTES_MAX;
 
 /// The tables. Their names are part of what the database checks its values with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +113,8 @@ pub struct StoredHeader {
     pub header: SignedHeader,
     /// Distinct forgers summed over rounds, up to and with this block (§9).
     pub weight: u64,
+    /// The anchor of its round on its chain (§6).
+    pub anchor: SealRef,
 }
 
 /// A block of the best chain: which one, and how to take it back.
@@ -190,6 +193,11 @@ pub fn parse_duty_key(key: &[u8]) -> Option<(Round, Slot)> {
 /// A value read back; nothing when it is damaged, which the callers treat as absent.
 pub fn parse<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     codec::decode(bytes, VALUE_MAX).ok()
+}
+
+/// The number of a seal as key.
+pub fn index_key(index: u64) -> Vec<u8> {
+    index.to_be_bytes().to_vec()
 }
 
 /// A block of the best chain.

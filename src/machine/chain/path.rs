@@ -29,7 +29,7 @@ pub struct Known(Best);
 
 impl Known {
     pub fn as_parent(&self) -> Parent {
-        Parent { point: self.0.point, at: self.0.at, seal: self.0.seal }
+        self.0.as_parent()
     }
 
     pub fn as_best(&self) -> Best {
@@ -50,7 +50,13 @@ type Stored = (Point, StoredHeader, Vec<Tx>);
 
 fn stored_best(point: Point, stored: &StoredHeader) -> Best {
     let header = &stored.header.header;
-    Best { point, at: Some((header.round, header.slot)), weight: stored.weight, seal: header.seal }
+    Best {
+        point,
+        at: Some((header.round, header.slot)),
+        weight: stored.weight,
+        seal: header.seal,
+        anchor: stored.anchor,
+    }
 }
 
 fn previous_of(header: &Header) -> Option<Point> {
@@ -335,6 +341,7 @@ impl Chain {
                 point,
                 header: Rc::new(stored.header),
                 weight: stored.weight,
+                anchor: stored.anchor,
                 stored: true,
                 full: true,
                 seen: Monotonic(0),
