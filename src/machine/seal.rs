@@ -3,11 +3,14 @@
 //! The algorithm itself is in [`instance`]; here its inputs are checked, its outputs signed, guarded and sent, its time
 //! kept. There is an open instance while the newest certified seal is also adopted: its index is the one after.
 
-pub mod ballot;
+pub mod algorithm;
+mod ballots;
 pub mod instance;
-pub mod intake;
-pub mod judge;
+mod intake;
+mod judge;
 mod open;
+mod own;
+pub mod proposals;
 #[cfg(test)]
 mod tests;
 pub mod votes;

@@ -2,7 +2,7 @@
 
 use crate::machine::chain::Chain;
 use crate::machine::records::{self, Reader};
-use crate::machine::seal::instance::Verdict;
+use crate::machine::seal::proposals::Verdict;
 use crate::rules::validity::FUTURE_MS;
 use crate::types::block::Point;
 use crate::types::clock::{Now, Round, Slot};

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use super::ballot::{Ballot, Wanted};
+use super::own::{OwnVotes, Wanted};
 use super::instance::{Input, Instance, Output, timeout_ms};
 use super::intake::{Checked, Item};
 use super::judge::{Basis, Judge};
 use super::proposals::Verdict;
-use super::votes::{Cast, Prepared};
+use super::votes::{Agreement, Cast};
 use super::{Outcome, View};
 use crate::machine::event::PeerId;
 use crate::machine::note::Note;
@@ -53,10 +53,9 @@ pub struct Open {
     prepared: Option<Quorum>,
     timers: BTreeMap<(u32, Step), Monotonic>,
     later: BTreeMap<u16, Monotonic>,
-    ballot: Ballot,
+    said: OwnVotes,
     /// Who was asked last for the votes we lack.
     asked: Option<PeerId>,
-    decided: bool,
 }
 
 impl Open {
@@ -86,9 +85,8 @@ impl Open {
             prepared: None,
             timers: BTreeMap::new(),
             later: BTreeMap::new(),
-            ballot: Ballot::default(),
+            said: OwnVotes::default(),
             asked: None,
-            decided: false,
             electorate,
         };
         let stored = db.get(Table::Prepared, &records::index_key(index));
@@ -96,10 +94,10 @@ impl Open {
         if let Some(quorum) = &stored {
             open.know(quorum.checkpoint);
         }
-        let held = stored.as_ref().map(|quorum| Rc::new(unpack(quorum)));
+        let held = stored.as_ref().map(|quorum| Rc::new(Agreement::of(quorum)));
         open.prepared = stored;
-        if let Some(record) = signed.filter(|record| record.index == index) {
-            open.started = true;
+        let record = signed.filter(|record| record.index == index);
+        if let (Some(record), Some(own)) = (record, own) {
             let (instance, outputs) =
                 Instance::restore(&record, held, open.electorate.clone(), own);
             open.instance = instance;
@@ -111,10 +109,10 @@ impl Open {
     /// Whether a vote of this instance can change anything, before its signature is verified.
     pub fn is_of_use(&mut self, now: Monotonic, vote: &Vote) -> bool {
         let Some(position) = self.electorate.position(&vote.voter) else { return false };
-        if vote.index != self.index || vote.step == Step::Propose || self.decided {
+        if vote.index != self.index || vote.step == Step::Propose || self.is_decided() {
             return false;
         }
-        if !self.instance.is_later(vote.view) {
+        if self.instance.view() >= Some(vote.view) {
             return true;
         }
         let free_at = self.later.get(&position).copied().unwrap_or_default();
@@ -153,8 +151,8 @@ impl Open {
 
     /// The votes that somebody in a view lacks, who has these.
     pub fn votes_lacking(&self, view: u32, prepares: &[u8], commits: &[u8]) -> Vec<Vote> {
-        let casts = self.instance.votes_lacking(view, prepares, commits);
-        casts.into_iter().filter_map(|cast| self.vote_of(&cast)).collect()
+        let casts = self.instance.votes().lacking(view, prepares, commits);
+        casts.into_iter().filter_map(|cast| cast.to_vote(self.index, &self.electorate)).collect()
     }
 
     /// The highest prepare quorum known.
@@ -181,24 +179,24 @@ impl Open {
         }
         match checked.item {
             Item::Vote(vote) => {
-                let Some(cast) = self.cast_of(&vote) else { return };
-                if self.instance.is_new(&cast) {
+                let Some(cast) = Cast::of(&vote, &self.electorate) else { return };
+                if !self.instance.holds(&cast) {
                     pass_on(turn, view, checked.from, Message::Vote(vote));
                 }
                 self.input(turn.now, Input::Vote(cast), outcomes);
             }
             Item::Proposal(proposal) => {
-                let Some(cast) = self.cast_of(&proposal.vote) else { return };
+                let Some(cast) = Cast::of(&proposal.vote, &self.electorate) else { return };
                 let is_first = !self.proposals.contains_key(&cast.view);
                 self.know(proposal.checkpoint);
                 let prepared = proposal.prepared.as_ref().map(|quorum| {
                     self.hold(quorum);
-                    Rc::new(unpack(quorum))
+                    Rc::new(Agreement::of(quorum))
                 });
                 if is_first {
                     self.proposals.insert(cast.view, (*proposal).clone());
                 }
-                if self.instance.is_new(&cast) {
+                if !self.instance.holds(&cast) {
                     let message = Message::Proposal(proposal.clone());
                     pass_on(turn, view, checked.from, message);
                 }
@@ -208,7 +206,7 @@ impl Open {
             Item::Prepared(quorum) => {
                 self.know(quorum.checkpoint);
                 self.hold(&quorum);
-                self.input(turn.now, Input::Prepared(Rc::new(unpack(&quorum))), outcomes);
+                self.input(turn.now, Input::Prepared(Rc::new(Agreement::of(&quorum))), outcomes);
             }
         }
     }
@@ -251,7 +249,7 @@ impl Open {
         signed: &mut SignState,
         outcomes: &mut Vec<Outcome>,
     ) {
-        let Some(Wanted { record, prepared }) = self.ballot.next() else { return };
+        let Some(Wanted { record, prepared }) = self.said.next() else { return };
         // It waited for a clock that could be trusted, and the others went on.
         if self.instance.view().is_some_and(|now| record.view < now) {
             return;
@@ -264,7 +262,7 @@ impl Open {
                 return;
             }
         }
-        let quorum = prepared.as_ref().and_then(|prepared| self.pack(prepared));
+        let quorum = prepared.as_ref().and_then(|prepared| self.quorum_of(prepared));
         if let Some(quorum) = &quorum {
             self.hold(quorum);
             turn.db.put(Table::Prepared, records::index_key(self.index), quorum);
@@ -272,20 +270,20 @@ impl Open {
         turn.out.guard(asked);
         let place = (record.index, record.view, record.step);
         let vote = Vote::sign(place, record.value, key, network, verifier);
-        let cast = self.cast_of(&vote);
+        let cast = Cast::of(&vote, &self.electorate);
         let peers = masternodes(view, None);
         if record.step == Step::Propose {
             let checkpoint = record.value.and_then(|value| self.checkpoint(&value));
             let Some(checkpoint) = checkpoint else { return };
             let proposal = Proposal { vote, checkpoint, prepared: quorum };
-            self.ballot.proposed(proposal.clone());
+            self.said.proposed(proposal.clone());
             self.proposals.insert(record.view, proposal.clone());
             turn.out.broadcast(peers, Message::Proposal(Box::new(proposal)));
             let verdict = self.verdict(turn, view, &checkpoint);
             let Some(cast) = cast else { return };
             self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
         } else {
-            self.ballot.voted(vote);
+            self.said.voted(vote);
             turn.out.broadcast(peers, Message::Vote(vote));
             if let Some(cast) = cast {
                 self.input(turn.now, Input::Vote(cast), outcomes);
@@ -295,7 +293,7 @@ impl Open {
 
     /// What we said last, for these peers.
     pub fn say_again(&self, turn: &mut Turn, peers: Vec<PeerId>) {
-        let (proposal, votes) = self.ballot.said();
+        let (proposal, votes) = self.said.said();
         if let Some(proposal) = proposal {
             turn.out.broadcast(peers.clone(), Message::Proposal(Box::new(proposal.clone())));
         }
@@ -309,17 +307,18 @@ impl Open {
 
     /// Says all again when the step has not changed for a base time, and asks one peer for the votes that we lack.
     pub fn repeat(&mut self, turn: &mut Turn, view: &View) {
-        let due = self.ballot.again_at().is_some_and(|at| turn.now.mono >= at);
-        if self.decided || !self.started || !due {
+        let due = self.said.again_at().is_some_and(|at| turn.now.mono >= at);
+        if self.is_decided() || !self.started || !due {
             return;
         }
-        self.ballot.rest_until(turn.now.mono.plus(self.base_ms()));
+        self.said.rest_until(turn.now.mono.plus(self.base_ms()));
         let peers = masternodes(view, None);
         self.say_again(turn, peers.clone());
         let next = peers.iter().find(|peer| Some(**peer) > self.asked).or(peers.first());
         self.asked = next.copied();
         if let (Some(peer), Some(at)) = (self.asked, self.instance.view()) {
-            let (prepares, commits) = self.instance.bitmaps();
+            let votes = self.instance.votes();
+            let (prepares, commits) = (votes.bitmap(Step::Prepare), votes.bitmap(Step::Commit));
             let message = Message::WantVotes { index: self.index, view: at, prepares, commits };
             turn.out.send(peer, message);
         }
@@ -327,20 +326,20 @@ impl Open {
 
     /// When there is something to do next.
     pub fn due(&self, now: Now, view: &View) -> Monotonic {
-        if self.decided {
+        if self.is_decided() {
             return Monotonic(u64::MAX);
         }
-        if self.ballot.is_waiting() && view.may_sign {
+        if self.said.is_waiting() && view.may_sign {
             return now.mono;
         }
         let timers = self.timers.values().copied();
-        let due = timers.chain(self.ballot.again_at().filter(|_| self.started)).min();
+        let due = timers.chain(self.said.again_at().filter(|_| self.started)).min();
         due.unwrap_or(Monotonic(u64::MAX))
     }
 
     /// For people: how far it is, and who has not voted.
     pub fn status(&self, network: &Network) -> Option<OpenSeal> {
-        let turnout = self.instance.turnout();
+        let turnout = self.instance.votes().turnout();
         let address = |position: &u16| {
             let voter = self.electorate.voter(*position)?;
             Some(network.address_of(&voter.public_key).to_string())
@@ -348,7 +347,7 @@ impl Open {
         Some(OpenSeal {
             index: self.index,
             view: self.instance.view()?,
-            step: self.instance.current(),
+            step: self.instance.stage(),
             voted_percent: turnout.percent,
             needed_percent: 67,
             missing_count: u32::try_from(turnout.missing.len()).unwrap_or(u32::MAX),
@@ -369,7 +368,7 @@ impl Open {
                     self.started = true;
                     self.timers.clear();
                     self.proposals = self.proposals.split_off(&view);
-                    self.ballot.rest_until(now.mono.plus(self.base_ms()));
+                    self.said.rest_until(now.mono.plus(self.base_ms()));
                     outcomes.push(Outcome::Entered { index: self.index, view });
                 }
                 Output::Schedule { view, step } => {
@@ -377,20 +376,20 @@ impl Open {
                     self.timers.insert((view, step), at);
                 }
                 Output::Cast { record, prepared } => {
-                    self.ballot.rest_until(now.mono.plus(self.base_ms()));
-                    self.ballot.want(Wanted { record, prepared });
+                    self.said.rest_until(now.mono.plus(self.base_ms()));
+                    self.said.want(Wanted { record, prepared });
                 }
                 Output::Double { first, second } => {
-                    let votes = (self.vote_of(&first), self.vote_of(&second));
+                    let votes = (first.to_vote(self.index, &self.electorate), second.to_vote(self.index, &self.electorate));
                     if let (Some(first), Some(second)) = votes {
                         outcomes.push(Outcome::Double(first, second));
                     }
                 }
-                Output::Decided { view, value } => {
-                    let votes = self.instance.certificate().unwrap_or_default();
-                    if let Some(checkpoint) = self.checkpoint(&value) {
-                        self.decided = true;
-                        outcomes.push(Outcome::Decided(Quorum::new(checkpoint, view, &votes)));
+                Output::Decided { .. } => {
+                    let certificate = self.instance.certificate();
+                    let quorum = certificate.and_then(|of| self.quorum_of(&of));
+                    if let Some(quorum) = quorum {
+                        outcomes.push(Outcome::Decided(quorum));
                     }
                 }
             }
@@ -406,7 +405,7 @@ impl Open {
         outcomes: &mut Vec<Outcome>,
     ) {
         let Some(at) = self.instance.view() else { return };
-        if !self.instance.awaits_value() || self.own.is_none() {
+        if !self.instance.is_to_lead() || self.own.is_none() {
             return;
         }
         if self.electorate.proposer(network, &self.beacon, self.index, at) != self.own {
@@ -431,6 +430,10 @@ impl Open {
         self.timers.iter().find(|(_, at)| **at <= now).map(|(timer, _)| *timer)
     }
 
+    fn is_decided(&self) -> bool {
+        self.instance.decision().is_some()
+    }
+
     fn base_ms(&self) -> u64 {
         timeout_ms(self.slot_ms, 0).max(1)
     }
@@ -452,33 +455,15 @@ impl Open {
         held.or(known.map(|(_, checkpoint)| *checkpoint))
     }
 
+    fn quorum_of(&self, agreement: &Agreement) -> Option<Quorum> {
+        Some(agreement.to_quorum(self.checkpoint(&agreement.value)?))
+    }
+
     fn hold(&mut self, quorum: &Quorum) {
         if self.is_quorum_of_use(quorum) {
             self.prepared = Some(quorum.clone());
         }
     }
-
-    fn pack(&self, prepared: &Prepared) -> Option<Quorum> {
-        let checkpoint = self.checkpoint(&prepared.value)?;
-        Some(Quorum::new(checkpoint, prepared.view, &prepared.votes))
-    }
-
-    fn cast_of(&self, vote: &Vote) -> Option<Cast> {
-        let Vote { view, step, value, signature, .. } = *vote;
-        Some(Cast { view, step, value, voter: self.electorate.position(&vote.voter)?, signature })
-    }
-
-    fn vote_of(&self, cast: &Cast) -> Option<Vote> {
-        let Cast { view, step, value, signature, .. } = *cast;
-        let voter = self.electorate.voter(cast.voter)?.public_key;
-        Some(Vote { index: self.index, view, step, value, voter, signature })
-    }
-}
-
-/// A quorum for the algorithm.
-fn unpack(quorum: &Quorum) -> Prepared {
-    let votes = quorum.positions().zip(quorum.signatures.iter().copied()).collect();
-    Prepared { view: quorum.view, value: quorum.checkpoint.id(), votes }
 }
 
 fn masternodes(view: &View, except: Option<PeerId>) -> Vec<PeerId> {

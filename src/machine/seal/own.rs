@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::votes::Prepared;
+use super::votes::Agreement;
 use crate::types::clock::Monotonic;
 use crate::types::seal::{Proposal, Vote};
 use crate::types::sign::VoteRecord;
@@ -18,12 +18,12 @@ const WAITING_MAX: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Wanted {
     pub record: VoteRecord,
-    pub prepared: Option<Rc<Prepared>>,
+    pub prepared: Option<Rc<Agreement>>,
 }
 
 /// What we say.
 #[derive(Debug, Default)]
-pub struct Ballot {
+pub struct OwnVotes {
     wanted: VecDeque<Wanted>,
     proposal: Option<Proposal>,
     /// Of the view that we last voted in.
@@ -31,7 +31,7 @@ pub struct Ballot {
     again_at: Option<Monotonic>,
 }
 
-impl Ballot {
+impl OwnVotes {
     /// Something is to be signed.
     pub fn want(&mut self, wanted: Wanted) {
         if self.wanted.len() < WAITING_MAX {
