@@ -161,7 +161,11 @@ pub fn registry_digest(registry: &[Registered]) -> Hash {
 
 fn ascend<T: Ord>(mut items: impl Iterator<Item = T>) -> bool {
     let Some(mut last) = items.next() else { return true };
-    items.all(|item| last < std::mem::replace(&mut last, item))
+    items.all(|item| {
+        let later = last < item;
+        last = item;
+        later
+    })
 }
 
 impl Anchor {
