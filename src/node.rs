@@ -8,6 +8,7 @@ mod report;
 mod seals;
 #[cfg(test)]
 mod tests;
+mod votes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -16,9 +17,11 @@ use std::rc::Rc;
 use crate::machine::chain::Chain;
 use crate::machine::duty::{self, DutyKeeper};
 use crate::machine::event::{Answer, Effect, Event, Outbox, PeerId, Request};
+use crate::machine::evidence::EvidenceKeeper;
 use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
+use crate::machine::seal::Sealing;
 use crate::machine::relay::Relay;
 use crate::machine::seals::Seals;
 use crate::machine::serve;
@@ -28,6 +31,7 @@ use crate::machine::turn::Turn;
 use crate::rules::plan::{Plans, dial_list};
 use crate::rules::sealed::Anchor;
 use crate::types::address::Address;
+use crate::types::block::{Point, SealRef};
 use crate::types::clock::{Monotonic, Now, Round, Timestamp};
 use crate::types::hash::{Hash, TxId};
 use crate::types::key::{PublicKey, SecretKey, Verifier};
@@ -78,11 +82,10 @@ pub struct Node {
     key: SecretKey,
     own: Address,
     built: Timestamp,
-    anchor: Rc<Anchor>,
-    plans: Rc<Plans>,
     verifier: Verifier,
     signed: SignState,
     timekeeper: Timekeeper,
+    sealing: Sealing,
     seals: Seals,
     chain: Chain,
     mempool: Mempool,
@@ -90,12 +93,15 @@ pub struct Node {
     relay: Relay,
     sync: Sync,
     duty: DutyKeeper,
+    evidence: EvidenceKeeper,
     round: Option<Round>,
+    /// The anchor that the dial list was drawn from.
+    dialled: SealRef,
     /// Blocks whose slot has not begun by our clock.
     early: VecDeque<Early>,
     /// Messages that clients submitted, with the round they are for: on disk until it is over.
     submitted: BTreeMap<TxId, Round>,
-    announced: crate::types::block::Point,
+    announced: Point,
     announced_at: Monotonic,
     started: Monotonic,
     refused_blocks: BTreeMap<&'static str, u64>,
@@ -109,10 +115,10 @@ impl Node {
     pub fn open(setup: Setup, now: Now, db: &dyn Reader) -> Result<Node, OpenError> {
         let Setup { network, key, seed, built, signed, verifier } = setup;
         let anchor = Rc::new(Anchor::genesis(&network));
-        let plans = Rc::new(Plans::new(network.clone(), anchor.clone()));
+        let plans = Rc::new(Plans::new(network.clone(), anchor));
         let seals =
             Seals::open(network.clone(), verifier.clone(), db).map_err(OpenError::Damaged)?;
-        let (chain, messages) = Chain::open(network.clone(), plans.clone(), verifier.clone(), db)
+        let (chain, messages) = Chain::open(network.clone(), plans, verifier.clone(), db)
             .map_err(OpenError::Damaged)?;
         let mut mempool = Mempool::default();
         for message in &messages {
@@ -123,12 +129,15 @@ impl Node {
         let peers = Peers::new(network.clone(), key.clone(), verifier.clone(), rng.fork("peers"));
         let mut node = Node {
             duty: DutyKeeper::open(own, &network, now, db),
+            sealing: Sealing::new(network.clone(), key.clone(), verifier.clone()),
             relay: Relay::new(network.clock.slot_ms),
             sync: Sync::new(network.clock.slot_ms),
             announced: chain.best().point,
             announced_at: now.mono,
             timekeeper: Timekeeper::default(),
             round: None,
+            dialled: chain.sealed().seal,
+            evidence: EvidenceKeeper::open(db),
             early: VecDeque::new(),
             submitted: BTreeMap::new(),
             started: now.mono,
@@ -139,8 +148,6 @@ impl Node {
             key,
             own,
             built,
-            anchor,
-            plans,
             verifier,
             signed,
             seals,
@@ -199,7 +206,7 @@ impl Node {
     fn received(&mut self, turn: &mut Turn, from: PeerId, message: &Message, bytes: u32) {
         match message {
             Message::Hello(hello) => {
-                if self.peers.hello(turn, from, hello, &self.anchor.state) {
+                if self.peers.hello(turn, from, hello, &self.chain.sealed().state) {
                     self.greet(turn, from);
                 }
             }
@@ -247,11 +254,15 @@ impl Node {
             }
             // It closes; the shell says so when it has.
             Message::Bye(_) => {}
-            Message::Proposal(_)
-            | Message::Vote(_)
-            | Message::WantVotes { .. }
-            | Message::Votes(_)
-            | Message::Prepared(_) => {}
+            Message::Proposal(proposal) => self.sealing.proposal(from, proposal),
+            Message::Vote(vote) => self.sealing.vote(turn.now.mono, from, vote),
+            Message::Votes(votes) => {
+                votes.iter().for_each(|vote| self.sealing.vote(turn.now.mono, from, vote));
+            }
+            Message::WantVotes { index, view, prepares, commits } => {
+                self.sealing.serve(turn, from, (*index, *view), (prepares, commits));
+            }
+            Message::Prepared(quorum) => self.sealing.prepared(from, quorum),
             Message::WantSeals { request, after } => serve::seals(turn, from, *request, *after),
             Message::Seals { request, seals } => self.sealed(turn, from, *request, seals, bytes),
             Message::WantState { request, index, part } => {
@@ -272,6 +283,7 @@ impl Node {
         self.settle_chain(turn);
         self.forge(turn);
         self.heartbeat(turn);
+        self.settle_votes(turn);
         self.announce_tip(turn);
         self.relay.tick(turn, &self.mempool, &mut self.peers);
         let view = sync::View { chain: &self.chain, relay: &self.relay };
@@ -287,6 +299,7 @@ impl Node {
 
     fn plan_wake(&mut self, now: Now) {
         let mut due = self.peers.due().min(self.sync.due()).min(self.seals.due());
+        due = due.min(self.sealing.due());
         due = self.relay.due().map_or(due, |at| due.min(at));
         due = due.min(now.mono.plus(self.duty.due_in_ms(now.wall)));
         due = due.min(self.early_due(now));
@@ -304,24 +317,32 @@ impl Node {
         let now = clock.at(turn.now.wall).map_or(self.network.first_round, |(round, _)| round);
         let round = now.max(self.network.first_round);
         if self.round == Some(round) {
+            // A block that came late may have named another seal, and with it other jurors.
+            if self.chain.state().anchor_of(round) != self.dialled {
+                self.dial_anew(turn.now, round);
+            }
             return;
         }
         self.round = Some(round);
         self.mempool.expire(round);
         self.relay.retain(&self.mempool);
         self.expire_submitted(turn, round);
-        let state = &self.anchor.state;
-        let plan = self.plans.at(round);
-        let list = dial_list(&self.network, state, &plan, &self.own);
-        let targets: Vec<(PublicKey, Endpoint)> = list
-            .iter()
-            .filter_map(|address| {
-                let active = state.active.iter().find(|hn| hn.address == *address)?;
-                Some((active.public_key, state.registered(address)?.endpoint()))
-            })
-            .collect();
+        self.dial_anew(turn.now, round);
+    }
+
+    /// Sets whom to dial in a round.
+    fn dial_anew(&mut self, now: Now, round: Round) {
+        let anchor = self.chain.anchor_of(round);
+        self.dialled = anchor.seal;
+        let state = &anchor.state;
+        let list = dial_list(&self.network, state, &self.chain.plan(round), &self.own);
+        let target = |address: &Address| {
+            let key = state.active(address)?.public_key;
+            Some((key, state.registered(address)?.endpoint()))
+        };
+        let targets: Vec<(PublicKey, Endpoint)> = list.iter().filter_map(target).collect();
         // What the round before dialled stays for a slot, so that nobody is alone in between.
-        let rotate_at = turn.now.mono.plus(clock.slot_ms);
+        let rotate_at = now.mono.plus(self.network.clock.slot_ms);
         self.peers.set_targets(targets, rotate_at);
     }
 
@@ -341,10 +362,11 @@ impl Node {
     fn forge(&mut self, turn: &mut Turn) {
         let view = duty::View {
             network: &self.network,
-            plans: &self.plans,
             chain: &self.chain,
             peers: &self.peers,
             mempool: &self.mempool,
+            evidence: &self.evidence,
+            verifier: &self.verifier,
             key: &self.key,
             distrust: self.timekeeper.distrust(),
             settled: turn.now.mono.since(self.started) >= self.network.clock.slot_ms,
@@ -355,6 +377,6 @@ impl Node {
     }
 
     fn is_masternode(&self) -> bool {
-        self.anchor.state.registered(&self.own).is_some()
+        self.chain.sealed().state.registered(&self.own).is_some()
     }
 }

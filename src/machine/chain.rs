@@ -4,11 +4,14 @@
 //! then is the state there that it is valid on. In memory are the last two rounds, the tips, and headers that wait for
 //! their bodies; everything older is read back. A header in the database has its body there, and so has all below it.
 
+mod load;
 mod path;
+mod sealed;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -16,17 +19,20 @@ use super::records::{self, Draft, MainRecord, Reader, Table};
 use crate::rules::chain::Worth;
 use crate::rules::plan::Plans;
 use crate::rules::refusal::Refusal;
+use crate::rules::sealed::Anchor;
 use crate::rules::state::ChainState;
 use crate::rules::validity::{FUTURE_MS, Parent, Rules};
 use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Monotonic, Now, Round, Slot};
+use crate::types::evidence::Evidence;
 use crate::types::hash::BlockHash;
-use crate::types::key::{PublicKey, Verifier};
+use crate::types::key::Verifier;
 use crate::types::message::BLOCK_IDS_MAX;
 use crate::types::network::Network;
 use crate::types::tx::Tx;
 
 use path::Way;
+use sealed::Fold;
 use tree::Tree;
 pub use tree::{Entry, UNFULL_MAX};
 
@@ -96,6 +102,13 @@ pub struct Chain {
     /// A full block better than `best`, on the way to which we are.
     target: Option<Point>,
     invalid: VecDeque<BlockHash>,
+    /// The newest seal adopted.
+    sealed: Rc<Anchor>,
+    /// The blocks since, summed up as far as somebody asked.
+    fold: RefCell<Fold>,
+    /// Evidence of second blocks, until somebody takes it.
+    doubles: Vec<Evidence>,
+    revision: u64,
 }
 
 impl Best {
@@ -111,34 +124,6 @@ impl Best {
 }
 
 impl Chain {
-    /// The chain that the database holds; the messages of its last two rounds come with it.
-    pub fn open(
-        network: Rc<Network>,
-        plans: Rc<Plans>,
-        verifier: Verifier,
-        db: &dyn Reader,
-    ) -> Result<(Chain, Vec<Tx>), &'static str> {
-        let anchor = plans.anchor(network.first_round).clone();
-        let genesis = Best {
-            point: crate::types::block::genesis(&network),
-            at: None,
-            weight: 0,
-            seal: anchor.seal,
-        };
-        let mut chain = Chain {
-            tree: Tree::new(genesis),
-            best: genesis,
-            state: ChainState::new(anchor.state.round),
-            network,
-            plans,
-            verifier,
-            target: None,
-            invalid: VecDeque::new(),
-        };
-        let messages = chain.load(db)?;
-        Ok((chain, messages))
-    }
-
     /// The end of the best chain.
     pub fn best(&self) -> &Best {
         &self.best
@@ -164,6 +149,16 @@ impl Chain {
         self.tree.get(&point.hash).is_some()
             || *point == self.tree.genesis().point
             || records::header(db, point).is_some()
+    }
+
+    /// The network it is of.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Another number whenever blocks came, became whole, joined or left the best chain.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Ends of chains held.
@@ -208,9 +203,9 @@ impl Chain {
                 .any(|entry| entry.worth() > worth && now.since(entry.seen) < within_ms)
     }
 
-    /// Two different blocks of this forger for this slot, if both are held.
-    pub fn is_double(&self, forger: &PublicKey, round: Round, slot: Slot) -> bool {
-        self.tree.count_of_slot(forger, round, slot) > 1
+    /// Evidence of second blocks that came since it was taken last.
+    pub fn take_doubles(&mut self) -> Vec<Evidence> {
+        std::mem::take(&mut self.doubles)
     }
 
     /// Checks a header and takes it into the tree. `named`: a later header of its chain came with it.
@@ -239,12 +234,17 @@ impl Chain {
             return HeaderVerdict::Refused(why);
         }
         // Two blocks are evidence; a third is only taken when the chain goes on through it.
-        let count = self.tree.count_of_slot(&fields.forger, fields.round, fields.slot);
-        if count >= 2 && !named {
+        let twins: Vec<&Entry> =
+            self.tree.of_slot(&fields.forger, fields.round, fields.slot).collect();
+        if twins.len() >= 2 && !named {
             return HeaderVerdict::Surplus;
+        }
+        if let [twin] = twins[..] {
+            self.doubles.extend(Evidence::of_blocks(&twin.header, &header));
         }
         let weight = parent.weight + u64::from(!self.has_forged(&parent, fields, db));
         let anchor = parent.as_parent().anchor_of(fields.round);
+        self.revision += 1;
         self.tree.insert(Entry {
             point,
             header,
@@ -271,6 +271,7 @@ impl Chain {
         self.rules().check_root(&entry.header.header, messages)?;
         db.put(Table::Bodies, records::point_key(&entry.point), &messages);
         let parent_is_full = self.parent_is_full(&entry.header.header, db);
+        self.revision += 1;
         for entry in self.tree.store(hash, parent_is_full) {
             // Only now: a header in the database says that everything below it is there too.
             let Entry { header, weight, anchor, .. } = &entry;

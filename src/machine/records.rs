@@ -13,6 +13,7 @@ use crate::rules::state::Undo;
 use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Height, Round, Slot};
 use crate::types::codec;
+use crate::types::evidence::{Offence, OffenceKind};
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::seal::{Checkpoint, Seal};
 use crate::types::tx::Tx;
@@ -39,7 +40,7 @@ pub enum Table {
     States,
     /// index → the highest prepare quorum known of the open instance.
     Prepared,
-    /// round of the offence ‖ offender ‖ kind → proof that somebody signed twice.
+    /// kind ‖ round or index ‖ offender → [`Evidence`](crate::types::evidence::Evidence) that somebody signed twice.
     Evidence,
     /// What stopped this node for good, until its operator clears it.
     Halt,
@@ -195,9 +196,16 @@ pub fn parse<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Option
     codec::decode(bytes, VALUE_MAX).ok()
 }
 
-/// The number of a seal as key.
-pub fn index_key(index: u64) -> Vec<u8> {
-    index.to_be_bytes().to_vec()
+/// kind ‖ round or index ‖ offender.
+pub fn evidence_key(offence: &Offence) -> Vec<u8> {
+    let (kind, number) = match offence.kind {
+        OffenceKind::Blocks { round } => (0, round.0),
+        OffenceKind::Votes { index } => (1, index),
+    };
+    let mut key = vec![kind];
+    key.extend_from_slice(&number.to_be_bytes());
+    key.extend_from_slice(&offence.offender.0);
+    key
 }
 
 /// A block of the best chain.

@@ -47,6 +47,8 @@ pub struct View<'a> {
 pub enum Outcome {
     /// More than two thirds have committed.
     Decided(Quorum),
+    /// A view began.
+    Entered { index: u64, view: u32 },
     /// A voter signed two votes for one step.
     Double(Vote, Vote),
     /// What this peer sent is provably wrong.
@@ -76,8 +78,8 @@ impl Sealing {
     }
 
     /// A vote of a peer.
-    pub fn vote(&mut self, from: PeerId, vote: &Vote) {
-        if self.open.as_ref().is_some_and(|open| open.is_of_use(vote)) {
+    pub fn vote(&mut self, now: Monotonic, from: PeerId, vote: &Vote) {
+        if self.open.as_mut().is_some_and(|open| open.is_of_use(now, vote)) {
             self.intake.push(from, Item::Vote(*vote));
             self.wake();
         }
@@ -114,6 +116,9 @@ impl Sealing {
         votes.truncate(VOTES_MAX);
         if !votes.is_empty() {
             turn.out.send(to, Message::Votes(votes));
+        }
+        if let Some(proposal) = open.proposal().filter(|proposal| proposal.vote.view == view) {
+            turn.out.send(to, Message::Proposal(Box::new(proposal.clone())));
         }
         if let Some(quorum) = open.prepared().filter(|quorum| quorum.view != view) {
             turn.out.send(to, Message::Prepared(Box::new(quorum.clone())));
@@ -161,7 +166,8 @@ impl Sealing {
             height: certified.height,
             round: certified.round,
             adopted: chain.sealed().seal.index,
-            open: self.open.as_ref().map(|open| open.status(&self.network)),
+            delay_ms: None,
+            open: self.open.as_ref().and_then(|open| open.status(&self.network)),
         }
     }
 
@@ -177,7 +183,7 @@ impl Sealing {
         self.open = ready.then(|| {
             let electorate = view.seals.electorate().clone();
             let own = self.key.public();
-            Open::new(&self.network, sealed, electorate, &own, signed.vote, &turn.db)
+            Open::new(&self.network, sealed, electorate, &own, signed.vote, turn.now, &turn.db)
         });
     }
 

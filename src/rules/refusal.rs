@@ -92,10 +92,7 @@ impl Refusal {
     /// Whether it is wrong on every chain and at every time, so that who sent it is to blame.
     pub fn is_provable(self) -> bool {
         match self {
-            Refusal::Signature
-            | Refusal::MessagesRoot
-            | Refusal::Order
-            | Refusal::Evidence => true,
+            Refusal::Signature | Refusal::MessagesRoot | Refusal::Order | Refusal::Evidence => true,
             Refusal::Version
             | Refusal::Parent
             | Refusal::Slot

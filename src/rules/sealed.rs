@@ -9,7 +9,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::beacon;
-use crate::rules::quorum::voters_digest;
 use crate::types::address::Address;
 use crate::types::block::{SealRef, genesis};
 use crate::types::clock::{Height, Round};
@@ -18,7 +17,7 @@ use crate::types::evidence::Offence;
 use crate::types::hash::{BlockHash, Hash, hash};
 use crate::types::key::PublicKey;
 use crate::types::network::Network;
-use crate::types::seal::{Checkpoint, HNS_MAX, Registered, Voter};
+use crate::types::seal::{voters_digest, Checkpoint, HNS_MAX, Registered, Voter};
 use crate::types::tx::Statement;
 
 /// Bytes of a state: 4,096 HNs with all that is known of them take 2 MiB, the keys of a round of full blocks in 256
@@ -161,7 +160,11 @@ pub fn registry_digest(registry: &[Registered]) -> Hash {
 
 fn ascend<T: Ord>(mut items: impl Iterator<Item = T>) -> bool {
     let Some(mut last) = items.next() else { return true };
-    items.all(|item| last < std::mem::replace(&mut last, item))
+    items.all(|item| {
+        let later = last < item;
+        last = item;
+        later
+    })
 }
 
 impl Anchor {

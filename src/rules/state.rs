@@ -176,8 +176,7 @@ impl ChainState {
         }
         self.statements.extend(undo.statements);
         let commitments = undo.commitments.into_iter();
-        self.commitments
-            .extend(commitments.map(|it| ((it.round, it.public_key), it.commitment)));
+        self.commitments.extend(commitments.map(|it| ((it.round, it.public_key), it.commitment)));
         if undo.first {
             self.forgers.remove(&header.forger);
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::rules::beacon::Beacon;
-use crate::rules::sealed::{Active, Commitment, Penalty, SealedState};
+use crate::rules::sealed::{Active, Anchor, Commitment, Penalty, SealedState};
 use crate::rules::state::{OFFENCE_SPAN, commitment_of, may_be_proven};
 use crate::types::address::Address;
 use crate::types::block::{Header, SealRef};
@@ -22,7 +22,7 @@ use crate::types::tx::{Statement, Tx, TxKey};
 /// The sum of the blocks since a seal.
 #[derive(Clone)]
 pub struct Tally {
-    before: Rc<SealedState>,
+    before: Rc<Anchor>,
     /// Of the last block.
     round: Round,
     /// Named by the last block.
@@ -41,20 +41,26 @@ pub struct Tally {
 
 impl Tally {
     /// No block since this seal.
-    pub fn new(before: Rc<SealedState>) -> Tally {
-        let commitments = before.commitments.iter();
+    pub fn new(before: Rc<Anchor>) -> Tally {
+        let state = &before.state;
+        let commitments = state.commitments.iter();
         Tally {
-            round: before.round,
-            named: SealRef { index: 0, checkpoint: Hash::default() },
+            round: state.round,
+            named: before.seal,
             blocks: BTreeMap::new(),
             seen: BTreeMap::new(),
-            beacon: Beacon::new(&before.beacon),
+            beacon: Beacon::new(&state.beacon),
             commitments: commitments.map(|it| ((it.round, it.public_key), it.commitment)).collect(),
-            statements: before.statements.iter().copied().collect(),
-            offences: before.offences.iter().copied().collect(),
+            statements: state.statements.iter().copied().collect(),
+            offences: state.offences.iter().copied().collect(),
             offenders: BTreeSet::new(),
             before,
         }
+    }
+
+    /// The seal that it goes on from.
+    pub fn before(&self) -> &Rc<Anchor> {
+        &self.before
     }
 
     /// Takes in the next block of the chain, which is valid on it.
@@ -97,7 +103,7 @@ impl Tally {
         let active = self.active(network, registry, since);
         let settled = full_rounds.len() >= window && active.len() >= values.active_min as usize;
         let voters =
-            if settled { voters(&active, registry) } else { self.before.voters.clone() };
+            if settled { voters(&active, registry) } else { self.before.state.voters.clone() };
         let next = self.round.next();
         let commitments = self.commitments.iter().filter(|((due, _), _)| *due >= next);
         let statements = self.statements.iter().filter(|it| it.round >= self.round);
@@ -105,7 +111,7 @@ impl Tally {
         SealedState {
             round: self.round,
             registry: registry.to_vec(),
-            voids: self.before.voids.clone(),
+            voids: self.before.state.voids.clone(),
             active,
             full_rounds,
             beacon: self.beacon.finish(),
@@ -129,7 +135,7 @@ impl Tally {
     fn full_rounds(&self, slots: u32, window: usize) -> Vec<Round> {
         let is_full = |blocks: u32| 2 * u64::from(blocks) >= u64::from(slots);
         let new = self.blocks.iter().filter(|(_, blocks)| is_full(**blocks));
-        let mut rounds = self.before.full_rounds.clone();
+        let mut rounds = self.before.state.full_rounds.clone();
         rounds.extend(new.map(|(round, _)| *round));
         rounds.split_off(rounds.len().saturating_sub(window))
     }
@@ -137,7 +143,7 @@ impl Tally {
     /// Registered HNs seen since a round.
     fn active(&self, network: &Network, registry: &[Registered], since: Round) -> Vec<Active> {
         let mut seen: BTreeMap<Address, Active> =
-            self.before.active.iter().map(|hn| (hn.address, *hn)).collect();
+            self.before.state.active.iter().map(|hn| (hn.address, *hn)).collect();
         for (public_key, last_round) in &self.seen {
             let (address, public_key) = (network.address_of(public_key), *public_key);
             seen.insert(address, Active { address, public_key, last_round: *last_round });
@@ -148,7 +154,7 @@ impl Tally {
 
     /// Penalties that still matter after this round.
     fn penalties(&self, network: &Network) -> Vec<Penalty> {
-        let old = self.before.penalties.iter().filter(|it| it.last_round > self.round);
+        let old = self.before.state.penalties.iter().filter(|it| it.last_round > self.round);
         let mut last: BTreeMap<Address, Round> =
             old.map(|it| (it.address, it.last_round)).collect();
         let until = Round(self.round.0.saturating_add(OFFENCE_SPAN));

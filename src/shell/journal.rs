@@ -7,6 +7,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::machine::note::Note;
+use crate::types::evidence::Offence;
 
 /// Logs from now on, once in a process.
 pub fn start(level: LevelFilter) -> Result<(), SetLoggerError> {
@@ -103,14 +104,28 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::SlotMissed { round, slot, why } => {
             (Level::Warn, format!("missed our slot {slot} of round {round}: {why}"))
         }
-        Note::SignatureRefused { round, slot } => {
-            (Level::Warn, format!("no second signature for round {round} slot {slot}"))
+        Note::SignatureRefused { asked } => {
+            (Level::Warn, format!("no second signature for {asked}"))
+        }
+        Note::ViewEntered { index, view } => {
+            (Level::Info, format!("sealing: view {view} of seal {index}"))
+        }
+        Note::Sealed { seal, point, round, view, delay_ms } => {
+            let delay = delay_ms.map(|ms| format!(", {ms} ms after its last slot"));
+            let line = format!(
+                "seal {} of round {round}: block {} {} in view {view}{}",
+                seal.index,
+                point.height,
+                point.hash.0.short(),
+                delay.unwrap_or_default()
+            );
+            (Level::Info, line)
         }
         Note::BlockRefused { point, why } => {
             (Level::Warn, format!("block {} {} refused: {why}", point.height, point.hash.0.short()))
         }
-        Note::Equivocation { forger, round, slot } => {
-            (Level::Warn, format!("{forger:?} signed two blocks for round {round} slot {slot}"))
+        Note::Equivocation(Offence { kind, offender }) => {
+            (Level::Warn, format!("{offender:?} signed {kind}"))
         }
         Note::MessageAccepted { id } => (Level::Debug, format!("message {}", id.0.short())),
         Note::PeerReady { peer, key, endpoint } => {

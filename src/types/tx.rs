@@ -80,6 +80,16 @@ pub enum Subject {
     TestReport { slot: Slot, index: u32, role: TestRole },
 }
 
+impl TxKey {
+    /// The key of what a sender says, if it is one.
+    pub fn statement(&self) -> Option<Statement> {
+        match self {
+            TxKey::Statement(statement) => Some(*statement),
+            TxKey::Offence(_) => None,
+        }
+    }
+}
+
 impl Tx {
     /// Signs a message.
     pub fn sign(

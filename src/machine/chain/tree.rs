@@ -139,12 +139,15 @@ impl Tree {
     }
 
     /// Blocks of a forger for a slot.
-    pub fn count_of_slot(&self, forger: &PublicKey, round: Round, slot: Slot) -> usize {
+    pub fn of_slot<'a>(
+        &'a self,
+        forger: &'a PublicKey,
+        round: Round,
+        slot: Slot,
+    ) -> impl Iterator<Item = &'a Entry> {
         let hashes = self.slots.get(&(round, slot)).into_iter().flatten();
-        hashes
-            .filter_map(|hash| self.entries.get(hash))
-            .filter(|entry| entry.header.header.forger == *forger)
-            .count()
+        let entries = hashes.filter_map(|hash| self.entries.get(hash));
+        entries.filter(move |entry| entry.header.header.forger == *forger)
     }
 
     pub fn tip_count(&self) -> usize {

@@ -5,7 +5,7 @@ use crate::machine::records::{self, Reader};
 use crate::machine::seal::proposals::Verdict;
 use crate::rules::validity::FUTURE_MS;
 use crate::types::block::Point;
-use crate::types::clock::{Now, Round, Slot};
+use crate::types::clock::{Now, Round};
 use crate::types::network::Network;
 use crate::types::seal::Checkpoint;
 
@@ -70,7 +70,7 @@ impl Judge {
         &mut self,
         checkpoint: &Checkpoint,
         basis: &Basis,
-        (now, network): (Now, &Network),
+        now: Now,
         chain: &Chain,
         db: &dyn Reader,
     ) -> Verdict {
@@ -82,18 +82,23 @@ impl Judge {
         }
         if basis.finished.is_none_or(|finished| checkpoint.round > finished) {
             // By a clock a little ahead of ours it may be finished; by none can it be much later.
-            let end = network.clock.start_of(checkpoint.round, Slot(network.clock.slots));
+            let end = chain.network().clock.end_of_forging(checkpoint.round);
             let soon = end <= now.wall.plus(FUTURE_MS);
             return if soon { Verdict::Unknown } else { Verdict::Wrong };
         }
         let point = checkpoint.point();
-        let is_held = match chain.entry(&point.hash) {
-            Some(entry) => entry.full && entry.header.header.round == checkpoint.round,
-            None => records::header(db, &point)
-                .is_some_and(|stored| stored.header.header.round == checkpoint.round),
+        // All that is in memory goes through the seal, and so does our chain.
+        let header = match chain.entry(&point.hash) {
+            Some(entry) if entry.full => Some(entry.header.header.round),
+            None if chain.is_main(&point, db) => {
+                records::header(db, &point).map(|stored| stored.header.header.round)
+            }
+            Some(_) | None => None,
         };
-        if !is_held || !chain.is_through_seal(&point, db) {
-            return Verdict::Unknown;
+        match header {
+            None => return Verdict::Unknown,
+            Some(round) if round != checkpoint.round => return Verdict::Wrong,
+            Some(_) => {}
         }
         match self.candidate(basis, chain, db) {
             Some(ours) if ours == *checkpoint => Verdict::Acceptable,
