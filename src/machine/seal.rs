@@ -20,6 +20,7 @@ use std::rc::Rc;
 use super::chain::Chain;
 use super::event::PeerId;
 use super::peers::Peers;
+use super::records::{self, Table};
 use super::seals::Seals;
 use super::status::SealStatus;
 use super::turn::Turn;
@@ -62,6 +63,8 @@ pub struct Sealing {
     key: SecretKey,
     open: Option<Open>,
     intake: Intake,
+    /// How late the last seal decided here was, by its index.
+    delay: Option<(u64, u64)>,
     due: Monotonic,
 }
 
@@ -69,7 +72,7 @@ impl Sealing {
     /// No instance yet: `tick` opens it.
     pub fn new(network: Rc<Network>, key: SecretKey, verifier: Verifier) -> Sealing {
         let intake = Intake::default();
-        Sealing { network, verifier, key, open: None, intake, due: Monotonic(0) }
+        Sealing { network, verifier, key, open: None, intake, delay: None, due: Monotonic(0) }
     }
 
     /// When `tick` has something to do next.
@@ -133,12 +136,7 @@ impl Sealing {
     }
 
     /// Goes on with the instance.
-    pub fn tick(
-        &mut self,
-        turn: &mut Turn,
-        view: &View,
-        signed: &mut SignState,
-    ) -> Vec<Outcome> {
+    pub fn tick(&mut self, turn: &mut Turn, view: &View, signed: &mut SignState) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         self.reopen(turn, view, signed);
         let Some(open) = &mut self.open else {
@@ -158,6 +156,12 @@ impl Sealing {
         outcomes
     }
 
+    /// A seal was decided so long after its last forging slot.
+    pub fn decided(&mut self, index: u64, delay_ms: u64) {
+        self.delay = Some((index, delay_ms));
+        self.wake();
+    }
+
     /// For people: where sealing stands.
     pub fn status(&self, chain: &Chain, seals: &Seals) -> SealStatus {
         let certified = seals.certified();
@@ -166,13 +170,13 @@ impl Sealing {
             height: certified.height,
             round: certified.round,
             adopted: chain.sealed().seal.index,
-            delay_ms: None,
+            delay_ms: self.delay.filter(|(index, _)| *index == certified.index).map(|(_, ms)| ms),
             open: self.open.as_ref().and_then(|open| open.status(&self.network)),
         }
     }
 
     /// Opens the instance after the newest seal when its state is here, with what was signed in it before a restart.
-    fn reopen(&mut self, turn: &Turn, view: &View, signed: &SignState) {
+    fn reopen(&mut self, turn: &mut Turn, view: &View, signed: &SignState) {
         let sealed = view.chain.sealed();
         let index = sealed.seal.index + 1;
         let ready = sealed.seal.index == view.seals.certified().index;
@@ -180,6 +184,9 @@ impl Sealing {
             return;
         }
         self.intake.clear();
+        if let Some(before) = self.open.take().filter(|before| before.index < index) {
+            turn.db.delete(Table::Prepared, records::index_key(before.index));
+        }
         self.open = ready.then(|| {
             let electorate = view.seals.electorate().clone();
             let own = self.key.public();

@@ -36,21 +36,26 @@ impl Node {
         let checkpoint = certificate.checkpoint;
         let view = certificate.view;
         let before = *self.seals.certified();
-        let (registry, voters) = if (checkpoint.registry, checkpoint.voters) == (before.registry, before.voters) {
-            (None, None)
-        } else {
-            // Without the block we cannot know who votes next: those who have it send the whole seal.
-            let state = self.chain.state_at(&checkpoint.point(), &turn.db);
-            let Some(state) = state.filter(|state| state.digest() == checkpoint.state) else { return };
-            (
-                (checkpoint.registry != before.registry).then_some(state.registry),
-                (checkpoint.voters != before.voters).then_some(state.voters),
-            )
-        };
+        let (registry, voters) =
+            if (checkpoint.registry, checkpoint.voters) == (before.registry, before.voters) {
+                (None, None)
+            } else {
+                // Without the block we cannot know who votes next: those who have it send the whole seal.
+                let state = self.chain.state_at(&checkpoint.point(), &turn.db);
+                let Some(state) = state.filter(|state| state.digest() == checkpoint.state) else {
+                    return;
+                };
+                (
+                    (checkpoint.registry != before.registry).then_some(state.registry),
+                    (checkpoint.voters != before.voters).then_some(state.voters),
+                )
+            };
         let seal = Seal { certificate, registry, voters };
         if self.seals.add(turn, seal) == SealVerdict::Added {
             let end = self.network.clock.end_of_forging(checkpoint.round);
-            let delay_ms = Some(turn.now.wall.since(end));
+            let delay_ms = turn.now.wall.since(end);
+            self.sealing.decided(checkpoint.index, delay_ms);
+            let delay_ms = Some(delay_ms);
             turn.out.note(Note::Sealed {
                 seal: checkpoint.seal(),
                 point: checkpoint.point(),

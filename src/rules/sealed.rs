@@ -17,7 +17,7 @@ use crate::types::evidence::Offence;
 use crate::types::hash::{BlockHash, Hash, hash};
 use crate::types::key::PublicKey;
 use crate::types::network::Network;
-use crate::types::seal::{voters_digest, Checkpoint, HNS_MAX, Registered, Voter};
+use crate::types::seal::{Checkpoint, HNS_MAX, Registered, Voter, voters_digest};
 use crate::types::tx::Statement;
 
 /// Bytes of a state: 4,096 HNs with all that is known of them take 2 MiB, the keys of a round of full blocks in 256

@@ -75,9 +75,7 @@ impl Judge {
         db: &dyn Reader,
     ) -> Verdict {
         let sealed = chain.sealed();
-        if checkpoint.round <= sealed.state.round
-            || checkpoint.height <= sealed.checkpoint.height
-        {
+        if checkpoint.round <= sealed.state.round || checkpoint.height <= sealed.checkpoint.height {
             return Verdict::Wrong;
         }
         if basis.finished.is_none_or(|finished| checkpoint.round > finished) {
@@ -89,6 +87,7 @@ impl Judge {
         let point = checkpoint.point();
         // All that is in memory goes through the seal, and so does our chain.
         let header = match chain.entry(&point.hash) {
+            Some(entry) if entry.point != point => return Verdict::Wrong,
             Some(entry) if entry.full => Some(entry.header.header.round),
             None if chain.is_main(&point, db) => {
                 records::header(db, &point).map(|stored| stored.header.header.round)

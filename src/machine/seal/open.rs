@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use super::own::{OwnVotes, Wanted};
 use super::instance::{Input, Instance, Output, timeout_ms};
 use super::intake::{Checked, Item};
 use super::judge::{Basis, Judge};
+use super::own::{OwnVotes, Wanted};
 use super::proposals::Verdict;
 use super::votes::{Agreement, Cast};
 use super::{Outcome, View};
@@ -126,14 +126,16 @@ impl Open {
     /// Whether a proposal is by the proposer of a view that is not over, and belongs together.
     pub fn is_proposal_of_use(&self, proposal: &Proposal, network: &Network) -> bool {
         let vote = &proposal.vote;
-        let in_time = vote.index == self.index && self.instance.view().is_none_or(|now| vote.view >= now);
+        let in_time =
+            vote.index == self.index && self.instance.view().is_none_or(|now| vote.view >= now);
         let whole = vote.step == Step::Propose
             && proposal.checkpoint.index == self.index
             && vote.value == Some(proposal.checkpoint.id())
             && proposal.prepared.as_ref().is_none_or(|quorum| {
                 quorum.checkpoint == proposal.checkpoint && quorum.view < vote.view
             });
-        let room = self.proposals.len() < PROPOSALS_MAX || self.proposals.keys().last() > Some(&vote.view);
+        let room =
+            self.proposals.len() < PROPOSALS_MAX || self.proposals.keys().last() > Some(&vote.view);
         let proposer = self.electorate.proposer(network, &self.beacon, self.index, vote.view);
         in_time
             && whole
@@ -180,10 +182,11 @@ impl Open {
         match checked.item {
             Item::Vote(vote) => {
                 let Some(cast) = Cast::of(&vote, &self.electorate) else { return };
-                if !self.instance.holds(&cast) {
+                let is_held = self.instance.holds(&cast);
+                self.input(turn.now, Input::Vote(cast), outcomes);
+                if !is_held && self.instance.holds(&cast) {
                     pass_on(turn, view, checked.from, Message::Vote(vote));
                 }
-                self.input(turn.now, Input::Vote(cast), outcomes);
             }
             Item::Proposal(proposal) => {
                 let Some(cast) = Cast::of(&proposal.vote, &self.electorate) else { return };
@@ -196,12 +199,12 @@ impl Open {
                 if is_first {
                     self.proposals.insert(cast.view, (*proposal).clone());
                 }
-                if !self.instance.holds(&cast) {
-                    let message = Message::Proposal(proposal.clone());
-                    pass_on(turn, view, checked.from, message);
-                }
+                let is_held = self.instance.holds(&cast);
                 let verdict = self.verdict(turn, view, &proposal.checkpoint);
                 self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
+                if !is_held && self.instance.holds(&cast) {
+                    pass_on(turn, view, checked.from, Message::Proposal(proposal));
+                }
             }
             Item::Prepared(quorum) => {
                 self.know(quorum.checkpoint);
@@ -273,6 +276,9 @@ impl Open {
         let cast = Cast::of(&vote, &self.electorate);
         let peers = masternodes(view, None);
         if record.step == Step::Propose {
+            // After a restart it is the same again, or lost.
+            let ours = self.candidate(turn, view);
+            ours.iter().for_each(|checkpoint| self.know(*checkpoint));
             let checkpoint = record.value.and_then(|value| self.checkpoint(&value));
             let Some(checkpoint) = checkpoint else { return };
             let proposal = Proposal { vote, checkpoint, prepared: quorum };
@@ -380,7 +386,10 @@ impl Open {
                     self.said.want(Wanted { record, prepared });
                 }
                 Output::Double { first, second } => {
-                    let votes = (first.to_vote(self.index, &self.electorate), second.to_vote(self.index, &self.electorate));
+                    let votes = (
+                        first.to_vote(self.index, &self.electorate),
+                        second.to_vote(self.index, &self.electorate),
+                    );
                     if let (Some(first), Some(second)) = votes {
                         outcomes.push(Outcome::Double(first, second));
                     }
@@ -397,13 +406,7 @@ impl Open {
     }
 
     /// Our value, when the running view is ours to propose in.
-    fn lead(
-        &mut self,
-        turn: &Turn,
-        view: &View,
-        network: &Network,
-        outcomes: &mut Vec<Outcome>,
-    ) {
+    fn lead(&mut self, turn: &Turn, view: &View, network: &Network, outcomes: &mut Vec<Outcome>) {
         let Some(at) = self.instance.view() else { return };
         if !self.instance.is_to_lead() || self.own.is_none() {
             return;
