@@ -167,7 +167,7 @@ impl Seals {
             return Ok(Place::Rival(counts, electorate));
         }
         let before = &self.certified;
-        if checkpoint.round <= before.round || checkpoint.height <= before.height {
+        if before.closes(checkpoint.round) || checkpoint.height <= before.height {
             return Err(SealError::Order);
         }
         self.check_contents(seal)?;

@@ -132,6 +132,12 @@ impl Checkpoint {
         SealRef { index: self.index, checkpoint: self.id() }
     }
 
+    /// Whether a round is over with it: no block of that round may follow, and no seal be about it. Genesis closes none,
+    /// though its round is 0 on a network that begins with round 0.
+    pub fn closes(&self, round: Round) -> bool {
+        self.index > 0 && round <= self.round
+    }
+
     /// The sealed block.
     pub fn point(&self) -> Point {
         Point { height: self.height, hash: self.block }

@@ -55,7 +55,7 @@ impl Judge {
             let sealed = chain.sealed();
             let last = chain.last_before(finished.next(), db)?;
             let (round, _) = last.at?;
-            if round <= sealed.state.round {
+            if sealed.checkpoint.closes(round) {
                 return None;
             }
             let state = chain.state_at(&last.point, db)?;
@@ -75,7 +75,9 @@ impl Judge {
         db: &dyn Reader,
     ) -> Verdict {
         let sealed = chain.sealed();
-        if checkpoint.round <= sealed.state.round || checkpoint.height <= sealed.checkpoint.height {
+        if sealed.checkpoint.closes(checkpoint.round)
+            || checkpoint.height <= sealed.checkpoint.height
+        {
             return Verdict::Wrong;
         }
         if basis.finished.is_none_or(|finished| checkpoint.round > finished) {

@@ -33,7 +33,7 @@ impl Seals {
         let listed = self.network.listed(self.certified.index + 1)?;
         let Checkpoint { registry, voters, round, height, .. } = listed.checkpoint;
         let has_voters = listed.voters.is_some() || voters == self.certified.voters;
-        let later = round > self.certified.round && height > self.certified.height;
+        let later = !self.certified.closes(round) && height > self.certified.height;
         (later && has_voters && registry == self.certified.registry).then_some(listed)
     }
 

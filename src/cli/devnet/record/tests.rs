@@ -4,7 +4,9 @@ use super::*;
 use crate::cli::devnet::directory::Directory;
 use crate::cli::devnet::recipe::Wish;
 use crate::machine::note::MissReason;
-use crate::machine::status::{ClockStatus, Duties, PeerCounts, PoolStatus, SyncStatus, TipStatus};
+use crate::machine::status::{
+    ClockStatus, Duties, PeerCounts, PoolStatus, SealStatus, SyncStatus, TipStatus,
+};
 use crate::types::clock::Height;
 use crate::types::hash::hash;
 
@@ -50,6 +52,14 @@ impl World {
             round: Some(round),
             slot: Some(slot),
             seal_slot: false,
+            seal: SealStatus {
+                index: 0,
+                round: Round(0),
+                height: Height(0),
+                adopted: 0,
+                delay_ms: None,
+                open: None,
+            },
             tip: TipStatus { point: tip, round: None, slot: None, weight: 0, seal: 0 },
             sync: SyncStatus {
                 behind: false,
