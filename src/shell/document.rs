@@ -15,6 +15,10 @@ use crate::types::key::{PublicKey, Signature};
 use crate::types::network::Network;
 use crate::types::tx::{Body, Tx};
 
+mod seal;
+
+pub use seal::{CertificateDocument, SealDocument, VoterDocument};
+
 /// A body with the name and version of its form.
 #[derive(Debug, Serialize)]
 pub struct Document<T> {
