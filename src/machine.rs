@@ -5,6 +5,7 @@ pub mod bed;
 pub mod chain;
 pub mod duty;
 pub mod event;
+pub mod evidence;
 pub mod mempool;
 pub mod note;
 pub mod peers;

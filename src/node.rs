@@ -16,6 +16,7 @@ use std::rc::Rc;
 use crate::machine::chain::Chain;
 use crate::machine::duty::{self, DutyKeeper};
 use crate::machine::event::{Answer, Effect, Event, Outbox, PeerId, Request};
+use crate::machine::evidence::EvidenceKeeper;
 use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
@@ -28,6 +29,7 @@ use crate::machine::turn::Turn;
 use crate::rules::plan::{Plans, dial_list};
 use crate::rules::sealed::Anchor;
 use crate::types::address::Address;
+use crate::types::block::{Point, SealRef};
 use crate::types::clock::{Monotonic, Now, Round, Timestamp};
 use crate::types::hash::{Hash, TxId};
 use crate::types::key::{PublicKey, SecretKey, Verifier};
@@ -78,8 +80,6 @@ pub struct Node {
     key: SecretKey,
     own: Address,
     built: Timestamp,
-    anchor: Rc<Anchor>,
-    plans: Rc<Plans>,
     verifier: Verifier,
     signed: SignState,
     timekeeper: Timekeeper,
@@ -90,12 +90,15 @@ pub struct Node {
     relay: Relay,
     sync: Sync,
     duty: DutyKeeper,
+    evidence: EvidenceKeeper,
     round: Option<Round>,
+    /// The anchor that the dial list was drawn from.
+    dialled: SealRef,
     /// Blocks whose slot has not begun by our clock.
     early: VecDeque<Early>,
     /// Messages that clients submitted, with the round they are for: on disk until it is over.
     submitted: BTreeMap<TxId, Round>,
-    announced: crate::types::block::Point,
+    announced: Point,
     announced_at: Monotonic,
     started: Monotonic,
     refused_blocks: BTreeMap<&'static str, u64>,
@@ -109,10 +112,10 @@ impl Node {
     pub fn open(setup: Setup, now: Now, db: &dyn Reader) -> Result<Node, OpenError> {
         let Setup { network, key, seed, built, signed, verifier } = setup;
         let anchor = Rc::new(Anchor::genesis(&network));
-        let plans = Rc::new(Plans::new(network.clone(), anchor.clone()));
+        let plans = Rc::new(Plans::new(network.clone(), anchor));
         let seals =
             Seals::open(network.clone(), verifier.clone(), db).map_err(OpenError::Damaged)?;
-        let (chain, messages) = Chain::open(network.clone(), plans.clone(), verifier.clone(), db)
+        let (chain, messages) = Chain::open(network.clone(), plans, verifier.clone(), db)
             .map_err(OpenError::Damaged)?;
         let mut mempool = Mempool::default();
         for message in &messages {
@@ -129,6 +132,8 @@ impl Node {
             announced_at: now.mono,
             timekeeper: Timekeeper::default(),
             round: None,
+            dialled: chain.sealed().seal,
+            evidence: EvidenceKeeper::open(db),
             early: VecDeque::new(),
             submitted: BTreeMap::new(),
             started: now.mono,
@@ -139,8 +144,6 @@ impl Node {
             key,
             own,
             built,
-            anchor,
-            plans,
             verifier,
             signed,
             seals,
@@ -199,7 +202,7 @@ impl Node {
     fn received(&mut self, turn: &mut Turn, from: PeerId, message: &Message, bytes: u32) {
         match message {
             Message::Hello(hello) => {
-                if self.peers.hello(turn, from, hello, &self.anchor.state) {
+                if self.peers.hello(turn, from, hello, &self.chain.sealed().state) {
                     self.greet(turn, from);
                 }
             }
@@ -304,24 +307,32 @@ impl Node {
         let now = clock.at(turn.now.wall).map_or(self.network.first_round, |(round, _)| round);
         let round = now.max(self.network.first_round);
         if self.round == Some(round) {
+            // A block that came late may have named another seal, and with it other jurors.
+            if self.chain.state().anchor_of(round) != self.dialled {
+                self.dial_anew(turn.now, round);
+            }
             return;
         }
         self.round = Some(round);
         self.mempool.expire(round);
         self.relay.retain(&self.mempool);
         self.expire_submitted(turn, round);
-        let state = &self.anchor.state;
-        let plan = self.plans.at(round);
-        let list = dial_list(&self.network, state, &plan, &self.own);
-        let targets: Vec<(PublicKey, Endpoint)> = list
-            .iter()
-            .filter_map(|address| {
-                let active = state.active.iter().find(|hn| hn.address == *address)?;
-                Some((active.public_key, state.registered(address)?.endpoint()))
-            })
-            .collect();
+        self.dial_anew(turn.now, round);
+    }
+
+    /// Sets whom to dial in a round.
+    fn dial_anew(&mut self, now: Now, round: Round) {
+        let anchor = self.chain.anchor_of(round);
+        self.dialled = anchor.seal;
+        let state = &anchor.state;
+        let list = dial_list(&self.network, state, &self.chain.plan(round), &self.own);
+        let target = |address: &Address| {
+            let key = state.active(address)?.public_key;
+            Some((key, state.registered(address)?.endpoint()))
+        };
+        let targets: Vec<(PublicKey, Endpoint)> = list.iter().filter_map(target).collect();
         // What the round before dialled stays for a slot, so that nobody is alone in between.
-        let rotate_at = turn.now.mono.plus(clock.slot_ms);
+        let rotate_at = now.mono.plus(self.network.clock.slot_ms);
         self.peers.set_targets(targets, rotate_at);
     }
 
@@ -341,10 +352,11 @@ impl Node {
     fn forge(&mut self, turn: &mut Turn) {
         let view = duty::View {
             network: &self.network,
-            plans: &self.plans,
             chain: &self.chain,
             peers: &self.peers,
             mempool: &self.mempool,
+            evidence: &self.evidence,
+            verifier: &self.verifier,
             key: &self.key,
             distrust: self.timekeeper.distrust(),
             settled: turn.now.mono.since(self.started) >= self.network.clock.slot_ms,
@@ -355,6 +367,6 @@ impl Node {
     }
 
     fn is_masternode(&self) -> bool {
-        self.anchor.state.registered(&self.own).is_some()
+        self.chain.sealed().state.registered(&self.own).is_some()
     }
 }

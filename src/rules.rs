@@ -1,9 +1,11 @@
 //! The rules that every node computes alike: pure functions, no peers, no timers.
 
+pub mod beacon;
 pub mod chain;
 pub mod plan;
 pub mod quorum;
 pub mod refusal;
 pub mod sealed;
 pub mod state;
+pub mod tally;
 pub mod validity;

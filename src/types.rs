@@ -4,6 +4,7 @@ pub mod address;
 pub mod block;
 pub mod clock;
 pub mod codec;
+pub mod evidence;
 pub mod hash;
 pub mod hex;
 pub mod key;

@@ -10,16 +10,16 @@ use super::event::{Effect, Outbox, PeerId};
 use super::peers::Peers;
 use super::records::{Batch, Draft, Reader, Table};
 use super::turn::Turn;
-use crate::rules::plan::Plans;
+use crate::rules::plan::{Plan, Plans};
 use crate::rules::quorum::Electorate;
 use crate::rules::sealed::Anchor;
 use crate::rules::state::ChainState;
-use crate::rules::validity::{IdentifiedTx, Parent, Rules};
+use crate::rules::validity::{IdentifiedTx, Rules};
 use crate::types::address::Address;
-use crate::types::block::Block;
-use crate::types::clock::{Monotonic, Now, Round, Slot, Timestamp};
+use crate::types::block::{Block, Header};
+use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
 use crate::types::hash::Hash;
-use crate::types::key::{Purpose, SecretKey, Signature, Verifier};
+use crate::types::key::{PublicKey, Purpose, SecretKey, Signature, Verifier};
 use crate::types::message::{ByeReason, Hello, Message};
 use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
@@ -99,6 +99,7 @@ pub fn network(founders: u8, edits: &[(&str, &str)]) -> Rc<Network> {
 pub struct Ground {
     pub network: Rc<Network>,
     pub plans: Rc<Plans>,
+    pub anchor: Rc<Anchor>,
     pub verifier: Verifier,
 }
 
@@ -106,8 +107,18 @@ impl Ground {
     /// Nothing is verified yet.
     pub fn new(network: Rc<Network>) -> Ground {
         let anchor = Rc::new(Anchor::genesis(&network));
-        let plans = Rc::new(Plans::new(network.clone(), anchor));
-        Ground { network, plans, verifier: Verifier::default() }
+        let plans = Rc::new(Plans::new(network.clone(), anchor.clone()));
+        Ground { network, plans, anchor, verifier: Verifier::default() }
+    }
+
+    /// The plan of a round whose anchor is genesis.
+    pub fn plan(&self, round: Round) -> Rc<Plan> {
+        self.plans.of(&self.anchor, round)
+    }
+
+    /// The state of a chain without blocks.
+    pub fn state(&self) -> ChainState {
+        ChainState::genesis(&self.anchor)
     }
 
     /// The checks.
@@ -124,10 +135,10 @@ impl Ground {
         messages: Vec<Tx>,
         after_ms: u64,
     ) -> Block {
-        let juror = *self.plans.at(at.0).juror(at.1).expect("a forging slot");
+        let juror = *self.plan(at.0).juror(at.1).expect("a forging slot");
         let founders = u8::try_from(self.network.founders.len()).expect("few");
         let forger = (1..=founders).map(key).find(|key| self.address(key) == juror);
-        let parent = Parent { point: parent.point, at: parent.at, seal: parent.seal };
+        let parent = parent.as_parent();
         let messages = messages.into_iter().map(|tx| IdentifiedTx { id: tx.id(), tx });
         let time = self.network.clock.start_of(at.0, at.1).plus(after_ms);
         let forger = forger.expect("the juror is a founder");
@@ -143,7 +154,7 @@ impl Ground {
         for index in (first..).step_by(step).take(count) {
             let slot = Slot(u32::try_from(index % slots).expect("small"));
             let at = (Round(index / slots), slot);
-            let block = self.block(&parent, &ChainState::default(), at, Vec::new(), 1);
+            let block = self.block(&parent, &self.state(), at, Vec::new(), 1);
             parent = end_of(&block);
             blocks.push(block);
         }
@@ -184,6 +195,22 @@ impl Ground {
         Seal { certificate, registry, voters }
     }
 
+    /// A header on genesis with nothing in it, by nobody: for what looks at rounds alone.
+    pub fn header(&self, round: Round) -> Header {
+        Header {
+            version: 1,
+            height: Height(1),
+            round,
+            slot: Slot(0),
+            timestamp: self.network.clock.start_of(round, Slot(0)),
+            previous: self.anchor.checkpoint.block,
+            messages_root: Hash::default(),
+            seal: self.anchor.seal,
+            reveal: None,
+            forger: PublicKey([0; 32]),
+        }
+    }
+
     /// The address of a key here.
     pub fn address(&self, key: &SecretKey) -> Address {
         self.network.address_of(&key.public())
@@ -220,8 +247,7 @@ impl Ground {
         let channel = Hash([u8::try_from(id % 251).expect("small"); 32]);
         peers.connected(turn, PeerId(id), endpoint(number), dialled, channel);
         let hello = self.hello(&key(number), channel, dialled);
-        let anchor = self.plans.anchor(Round(0)).clone();
-        peers.hello(turn, PeerId(id), &hello, &anchor.state)
+        peers.hello(turn, PeerId(id), &hello, &self.anchor.state)
     }
 
     /// A heartbeat; `capacity` makes it differ from others with its key.
@@ -231,11 +257,11 @@ impl Ground {
     }
 }
 
-/// The end of a chain that ends with a block; its weight is not known here.
+/// The end of a chain without seals that ends with a block; its weight is not known here.
 pub fn end_of(block: &Block) -> Best {
     let header = &block.header.header;
     let at = Some((header.round, header.slot));
-    Best { point: block.header.point(), at, weight: 0, seal: header.seal }
+    Best { point: block.header.point(), at, weight: 0, seal: header.seal, anchor: header.seal }
 }
 
 /// An event's surroundings at a time since the network's origin; both clocks go together.

@@ -4,11 +4,14 @@
 //! then is the state there that it is valid on. In memory are the last two rounds, the tips, and headers that wait for
 //! their bodies; everything older is read back. A header in the database has its body there, and so has all below it.
 
+mod load;
 mod path;
+mod sealed;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -16,17 +19,20 @@ use super::records::{self, Draft, MainRecord, Reader, Table};
 use crate::rules::chain::Worth;
 use crate::rules::plan::Plans;
 use crate::rules::refusal::Refusal;
+use crate::rules::sealed::Anchor;
 use crate::rules::state::ChainState;
-use crate::rules::validity::{FUTURE_MS, Rules};
+use crate::rules::validity::{FUTURE_MS, Parent, Rules};
 use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Monotonic, Now, Round, Slot};
+use crate::types::evidence::Evidence;
 use crate::types::hash::BlockHash;
-use crate::types::key::{PublicKey, Verifier};
+use crate::types::key::Verifier;
 use crate::types::message::BLOCK_IDS_MAX;
 use crate::types::network::Network;
 use crate::types::tx::Tx;
 
 use path::Way;
+use sealed::Fold;
 use tree::Tree;
 pub use tree::{Entry, UNFULL_MAX};
 
@@ -45,7 +51,10 @@ pub struct Best {
     /// Nothing for genesis.
     pub at: Option<(Round, Slot)>,
     pub weight: u64,
+    /// The seal that it names.
     pub seal: SealRef,
+    /// The anchor of its round.
+    pub anchor: SealRef,
 }
 
 /// What became of a header.
@@ -93,6 +102,12 @@ pub struct Chain {
     /// A full block better than `best`, on the way to which we are.
     target: Option<Point>,
     invalid: VecDeque<BlockHash>,
+    /// The newest seal adopted.
+    sealed: Rc<Anchor>,
+    /// The blocks since, summed up as far as somebody asked.
+    fold: RefCell<Fold>,
+    /// Evidence of second blocks, until somebody takes it.
+    doubles: Vec<Evidence>,
 }
 
 impl Best {
@@ -100,37 +115,14 @@ impl Best {
     pub fn worth(&self) -> Worth {
         Worth::new(self.weight, &self.point)
     }
+
+    /// As what the next block builds on.
+    pub fn as_parent(&self) -> Parent {
+        Parent { point: self.point, at: self.at, seal: self.seal, anchor: self.anchor }
+    }
 }
 
 impl Chain {
-    /// The chain that the database holds; the messages of its last two rounds come with it.
-    pub fn open(
-        network: Rc<Network>,
-        plans: Rc<Plans>,
-        verifier: Verifier,
-        db: &dyn Reader,
-    ) -> Result<(Chain, Vec<Tx>), &'static str> {
-        let anchor = plans.anchor(network.first_round).clone();
-        let genesis = Best {
-            point: crate::types::block::genesis(&network),
-            at: None,
-            weight: 0,
-            seal: anchor.seal,
-        };
-        let mut chain = Chain {
-            tree: Tree::new(genesis),
-            best: genesis,
-            state: ChainState::new(anchor.state.round),
-            network,
-            plans,
-            verifier,
-            target: None,
-            invalid: VecDeque::new(),
-        };
-        let messages = chain.load(db)?;
-        Ok((chain, messages))
-    }
-
     /// The end of the best chain.
     pub fn best(&self) -> &Best {
         &self.best
@@ -200,9 +192,9 @@ impl Chain {
                 .any(|entry| entry.worth() > worth && now.since(entry.seen) < within_ms)
     }
 
-    /// Two different blocks of this forger for this slot, if both are held.
-    pub fn is_double(&self, forger: &PublicKey, round: Round, slot: Slot) -> bool {
-        self.tree.count_of_slot(forger, round, slot) > 1
+    /// Evidence of second blocks that came since it was taken last.
+    pub fn take_doubles(&mut self) -> Vec<Evidence> {
+        std::mem::take(&mut self.doubles)
     }
 
     /// Checks a header and takes it into the tree. `named`: a later header of its chain came with it.
@@ -231,15 +223,21 @@ impl Chain {
             return HeaderVerdict::Refused(why);
         }
         // Two blocks are evidence; a third is only taken when the chain goes on through it.
-        let count = self.tree.count_of_slot(&fields.forger, fields.round, fields.slot);
-        if count >= 2 && !named {
+        let twins: Vec<&Entry> =
+            self.tree.of_slot(&fields.forger, fields.round, fields.slot).collect();
+        if twins.len() >= 2 && !named {
             return HeaderVerdict::Surplus;
         }
+        if let [twin] = twins[..] {
+            self.doubles.extend(Evidence::of_blocks(&twin.header, &header));
+        }
         let weight = parent.weight + u64::from(!self.has_forged(&parent, fields, db));
+        let anchor = parent.as_parent().anchor_of(fields.round);
         self.tree.insert(Entry {
             point,
             header,
             weight,
+            anchor,
             stored: false,
             full: false,
             seen: now.mono,
@@ -263,8 +261,9 @@ impl Chain {
         let parent_is_full = self.parent_is_full(&entry.header.header, db);
         for entry in self.tree.store(hash, parent_is_full) {
             // Only now: a header in the database says that everything below it is there too.
-            let header = (*entry.header).clone();
-            let stored = records::StoredHeader { header, weight: entry.weight };
+            let Entry { header, weight, anchor, .. } = &entry;
+            let (header, weight, anchor) = ((**header).clone(), *weight, *anchor);
+            let stored = records::StoredHeader { header, weight, anchor };
             db.put(Table::Headers, records::point_key(&entry.point), &stored);
             self.consider(entry.point, db);
         }
@@ -345,7 +344,7 @@ impl Chain {
         db: &mut Draft,
     ) -> Moved {
         let header = &stored.header.header;
-        let undo = self.state.apply(header.round, &messages);
+        let undo = self.state.apply(header, &messages);
         let record = MainRecord { hash: point.hash, undo };
         db.put(Table::Main, records::height_key(point.height), &record);
         self.best = Best {
@@ -353,6 +352,7 @@ impl Chain {
             at: Some((header.round, header.slot)),
             weight: stored.weight,
             seal: header.seal,
+            anchor: stored.anchor,
         };
         Moved { header: Rc::new(stored.header.clone()), point, messages }
     }
@@ -363,7 +363,7 @@ impl Chain {
         let record = records::main_record(db, point.height)?;
         let (stored, messages) = self.read_block(&point, db)?;
         let parent = self.parent_of(&stored.header.header, db)?;
-        self.state.undo(&messages, record.undo);
+        self.state.undo(&stored.header.header, &messages, record.undo);
         db.delete(Table::Main, records::height_key(point.height));
         self.best = parent.as_best();
         Some(Moved { header: Rc::new(stored.header), point, messages })

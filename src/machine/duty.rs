@@ -7,22 +7,23 @@ mod tests;
 use std::collections::VecDeque;
 
 use super::chain::Chain;
+use super::evidence::EvidenceKeeper;
 use super::mempool::Mempool;
 use super::note::{ClockDistrust, MissReason, Note};
 use super::peers::Peers;
 use super::records::{self, DutyRecord, Reader, Table};
 use super::status::{Duties, Duty, NextDuty};
 use super::turn::Turn;
-use crate::rules::plan::Plans;
 use crate::rules::refusal::Refusal;
-use crate::rules::validity::Parent;
+use crate::rules::validity::IdentifiedTx;
 use crate::types::address::Address;
 use crate::types::block::Block;
 use crate::types::clock::{Now, Round, Slot, Timestamp};
 use crate::types::hash::{TxId, hash};
-use crate::types::key::SecretKey;
+use crate::types::key::{SecretKey, Verifier};
 use crate::types::network::Network;
 use crate::types::sign::{BlockRecord, SignRecord, SignState};
+use crate::types::tx::{Body, Tx};
 
 /// Forging is tried between these parts of a slot, in percent (§8).
 const FROM_PERCENT: u64 = 10;
@@ -39,10 +40,11 @@ const ROUNDS_READ: u64 = 48;
 /// What forging looks at.
 pub struct View<'a> {
     pub network: &'a Network,
-    pub plans: &'a Plans,
     pub chain: &'a Chain,
     pub peers: &'a Peers,
     pub mempool: &'a Mempool,
+    pub evidence: &'a EvidenceKeeper,
+    pub verifier: &'a Verifier,
     pub key: &'a SecretKey,
     pub distrust: Option<ClockDistrust>,
     /// Whether we have run long enough for the first dials to have ended.
@@ -139,7 +141,7 @@ impl DutyKeeper {
         }
         self.due = at.map_or(clock.origin, |(round, slot)| clock.end_of(round, slot));
         let (round, slot) = at?;
-        let plan = view.plans.at(round);
+        let plan = view.chain.plan(round);
         if plan.juror(slot) != Some(&self.own) || round < view.network.first_round {
             return None;
         }
@@ -193,12 +195,12 @@ impl DutyKeeper {
     }
 
     /// For people: done, missed and to come, as far as the plan of the next round shows.
-    pub fn status(&self, wall: Timestamp, network: &Network, plans: &Plans) -> Duties {
+    pub fn status(&self, wall: Timestamp, network: &Network, chain: &Chain) -> Duties {
         let clock = &network.clock;
         let at = clock.at(wall);
         let (round, slot) = at.unwrap_or((network.first_round, Slot(0)));
         let next = [round, round.next()].into_iter().find_map(|candidate| {
-            let plan = plans.at(candidate);
+            let plan = chain.plan(candidate);
             let first = if candidate == round && at.is_some() { slot.0 + 1 } else { 0 };
             let slot =
                 (first..clock.slots).map(Slot).find(|slot| plan.juror(*slot) == Some(&self.own))?;
@@ -221,12 +223,18 @@ impl DutyKeeper {
         (round, slot): (Round, Slot),
     ) -> Result<Forged, MissReason> {
         may_forge(turn.now, view, (round, slot))?;
-        let best = view.chain.best();
-        let parent = Parent { point: best.point, at: best.at, seal: best.seal };
+        let state = view.chain.state();
+        // What somebody did comes before what all say.
+        let ours = view.evidence.due(state, round, view.chain.sealed().seal);
+        let ours = ours.map(|evidence| {
+            let body = Body::Equivocation(Box::new(evidence.clone()));
+            let tx = Tx::sign(round, body, view.key, view.network, view.verifier);
+            IdentifiedTx { id: tx.id(), tx }
+        });
         let built = view.chain.rules().build_block(
-            &parent,
-            view.chain.state(),
-            view.mempool.candidates(),
+            &view.chain.best().as_parent(),
+            state,
+            ours.chain(view.mempool.candidates()),
             turn.now.wall,
             view.key,
         );

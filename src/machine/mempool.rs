@@ -6,13 +6,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::machine::status::{PoolEntry, PoolStatus};
 use crate::rules::refusal::Refusal;
 use crate::rules::state::ChainState;
-use crate::rules::validity::{FUTURE_MS, IdentifiedTx, Rules};
+use crate::rules::validity::{FUTURE_MS, IdentifiedTx, Place, Rules};
 use crate::types::clock::{Round, Timestamp};
 use crate::types::codec;
 use crate::types::hash::TxId;
@@ -36,9 +36,11 @@ struct Held {
 pub struct Mempool {
     held: BTreeMap<TxId, Held>,
     keys: BTreeMap<TxKey, TxId>,
+    /// By the round they are for.
+    rounds: BTreeSet<(Round, TxId)>,
     bytes: usize,
-    /// Those that no block of the best chain holds.
-    waiting: BTreeMap<TxKey, TxId>,
+    /// Those that no block of the best chain holds, by the round they are for.
+    waiting: BTreeMap<(Round, TxKey), TxId>,
     waiting_bytes: usize,
     rounds_before: Round,
 }
@@ -83,7 +85,8 @@ impl Mempool {
         if self.held.len() >= MESSAGES_MAX || self.bytes + bytes > BYTES_MAX {
             return Err(Refusal::PoolFull);
         }
-        rules.check_message(&tx, now.max(tx.round))?;
+        let place = Place { round: now.max(tx.round), seal: state.named() };
+        rules.check_message(&tx, &place, state)?;
         self.insert(id, tx, bytes, false);
         Ok(())
     }
@@ -94,7 +97,7 @@ impl Mempool {
         if let Some(held) = self.held.get_mut(&id) {
             if !held.in_chain {
                 held.in_chain = true;
-                self.waiting.remove(&tx.key());
+                self.waiting.remove(&(tx.round, tx.key()));
                 self.waiting_bytes -= held.bytes;
             }
             return;
@@ -115,7 +118,7 @@ impl Mempool {
         match self.held.get_mut(&id) {
             Some(held) if held.in_chain => {
                 held.in_chain = false;
-                self.waiting.insert(tx.key(), id);
+                self.waiting.insert((tx.round, tx.key()), id);
                 self.waiting_bytes += held.bytes;
             }
             Some(_) => {}
@@ -132,9 +135,10 @@ impl Mempool {
     pub fn remove(&mut self, id: &TxId) {
         if let Some(held) = self.held.remove(id) {
             self.keys.remove(&held.tx.key());
+            self.rounds.remove(&(held.tx.round, *id));
             self.bytes -= held.bytes;
             if !held.in_chain {
-                self.waiting.remove(&held.tx.key());
+                self.waiting.remove(&(held.tx.round, held.tx.key()));
                 self.waiting_bytes -= held.bytes;
             }
         }
@@ -145,9 +149,8 @@ impl Mempool {
         let first = Round(round.0.saturating_sub(1));
         // Earlier than before when a clock that was ahead was set right.
         self.rounds_before = first;
-        // Keys sort by round.
-        let over: Vec<TxId> =
-            self.keys.iter().take_while(|(key, _)| key.round < first).map(|(_, id)| *id).collect();
+        let over = self.rounds.iter().take_while(|(round, _)| *round < first);
+        let over: Vec<TxId> = over.map(|(_, id)| *id).collect();
         for id in over {
             self.remove(&id);
         }
@@ -189,9 +192,10 @@ impl Mempool {
 
     fn insert(&mut self, id: TxId, tx: Tx, bytes: usize, in_chain: bool) {
         self.keys.insert(tx.key(), id);
+        self.rounds.insert((tx.round, id));
         self.bytes += bytes;
         if !in_chain {
-            self.waiting.insert(tx.key(), id);
+            self.waiting.insert((tx.round, tx.key()), id);
             self.waiting_bytes += bytes;
         }
         self.held.insert(id, Held { tx: Rc::new(tx), bytes, in_chain });
@@ -200,9 +204,9 @@ impl Mempool {
     /// What is in the chain can be read back from it, so it leaves first.
     fn make_room(&mut self) {
         while self.held.len() > MESSAGES_MAX || self.bytes > BYTES_MAX {
-            let oldest =
-                self.keys.values().find(|id| self.held.get(id).is_some_and(|it| it.in_chain));
-            match oldest.or_else(|| self.keys.values().next()).copied() {
+            let mut oldest = self.rounds.iter().map(|(_, id)| *id);
+            let in_chain = oldest.find(|id| self.held.get(id).is_some_and(|it| it.in_chain));
+            match in_chain.or_else(|| self.rounds.first().map(|(_, id)| *id)) {
                 Some(id) => self.remove(&id),
                 None => break,
             }

@@ -8,6 +8,7 @@ use super::event::PeerId;
 use crate::rules::refusal::Refusal;
 use crate::types::block::{Point, SignedHeader};
 use crate::types::clock::{Round, Slot};
+use crate::types::evidence::Offence;
 use crate::types::hash::TxId;
 use crate::types::key::PublicKey;
 use crate::types::message::ByeReason;
@@ -29,8 +30,8 @@ pub enum Note {
     SignatureRefused { round: Round, slot: Slot },
     /// A block is not valid on its chain.
     BlockRefused { point: Point, why: Refusal },
-    /// A forger signed two blocks for one slot.
-    Equivocation { forger: PublicKey, round: Round, slot: Slot },
+    /// Somebody signed twice, and nothing was known of it.
+    Equivocation(Offence),
     /// A message is in the mempool now.
     MessageAccepted { id: TxId },
     /// A peer has proven who it is.

@@ -8,16 +8,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::sealed::STATE_BYTES_MAX;
 use crate::rules::state::Undo;
-use crate::types::block::{Point, SignedHeader};
+use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Height, Round, Slot};
 use crate::types::codec;
+use crate::types::evidence::{Offence, OffenceKind};
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::seal::{Checkpoint, Seal};
 use crate::types::tx::Tx;
 
-/// Longest value read back: a body with room to spare.
-const VALUE_MAX: usize = 4 * 1024 * 1024;
+/// Longest value read back: a sealed state; a body is far shorter.
+const VALUE_MAX: usize = STATE_BYTES_MAX;
 
 /// The tables. Their names are part of what the database checks its values with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +40,7 @@ pub enum Table {
     States,
     /// index → the highest prepare quorum known of the open instance.
     Prepared,
-    /// round of the offence ‖ offender ‖ kind → proof that somebody signed twice.
+    /// kind ‖ round or index ‖ offender → [`Evidence`](crate::types::evidence::Evidence) that somebody signed twice.
     Evidence,
     /// What stopped this node for good, until its operator clears it.
     Halt,
@@ -112,6 +114,8 @@ pub struct StoredHeader {
     pub header: SignedHeader,
     /// Distinct forgers summed over rounds, up to and with this block (§9).
     pub weight: u64,
+    /// The anchor of its round on its chain (§6).
+    pub anchor: SealRef,
 }
 
 /// A block of the best chain: which one, and how to take it back.
@@ -190,6 +194,18 @@ pub fn parse_duty_key(key: &[u8]) -> Option<(Round, Slot)> {
 /// A value read back; nothing when it is damaged, which the callers treat as absent.
 pub fn parse<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     codec::decode(bytes, VALUE_MAX).ok()
+}
+
+/// kind ‖ round or index ‖ offender.
+pub fn evidence_key(offence: &Offence) -> Vec<u8> {
+    let (kind, number) = match offence.kind {
+        OffenceKind::Blocks { round } => (0, round.0),
+        OffenceKind::Votes { index } => (1, index),
+    };
+    let mut key = vec![kind];
+    key.extend_from_slice(&number.to_be_bytes());
+    key.extend_from_slice(&offence.offender.0);
+    key
 }
 
 /// A block of the best chain.

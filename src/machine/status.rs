@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::note::{ClockDistrust, MissReason};
 use crate::types::block::Point;
 use crate::types::clock::{Round, Slot, Timestamp};
+use crate::types::evidence::OffenceKind;
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::key::PublicKey;
 
@@ -33,10 +34,21 @@ pub struct Status {
     pub clock: ClockStatus,
     /// Signatures asked for and not made because they conflict with one made.
     pub refused_signature: u64,
+    /// What others signed twice, the newest first.
+    pub evidence: Vec<EvidenceStatus>,
     /// Ends of valid chains held, the best one included.
     pub chain_tips: u32,
     /// Blocks refused since start, by code.
     pub refused_blocks: BTreeMap<String, u64>,
+}
+
+/// Somebody signed twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceStatus {
+    pub kind: OffenceKind,
+    pub offender: String,
+    /// Whether a block of our chain proves it, as long as another one could.
+    pub in_chain: bool,
 }
 
 /// The end of the best chain.

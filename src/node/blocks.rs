@@ -13,6 +13,7 @@ use crate::rules::refusal::Refusal;
 use crate::rules::validity::FUTURE_MS;
 use crate::types::block::{Point, SignedHeader, messages_root};
 use crate::types::clock::{Monotonic, Now};
+use crate::types::evidence::Evidence;
 use crate::types::hash::TxId;
 use crate::types::message::{ByeReason, Message, Tip};
 use crate::types::sign::BlockRecord;
@@ -71,7 +72,6 @@ impl Node {
         let shared = Rc::new(header.clone());
         match self.chain.add_header(turn.now, shared, false, &turn.db) {
             HeaderVerdict::Added => {
-                self.note_double(turn, header);
                 self.complete(turn, from, point, ids.to_vec());
                 self.sync.wake();
             }
@@ -136,9 +136,20 @@ impl Node {
         self.duty.settled(turn, &block, accepted);
     }
 
+    /// Keeps evidence that somebody signed twice.
+    pub(super) fn keep_evidence(&mut self, turn: &mut Turn, evidence: Evidence) {
+        let offence = evidence.offence();
+        if self.evidence.keep(turn, evidence) {
+            turn.out.note(Note::Equivocation(offence));
+        }
+    }
+
     /// Completes announced blocks, goes towards the best chain, and tells the mempool.
     pub(super) fn settle_chain(&mut self, turn: &mut Turn) {
         self.retry_early(turn);
+        for evidence in self.chain.take_doubles() {
+            self.keep_evidence(turn, evidence);
+        }
         if self.relay.has_pending() {
             for (point, messages) in self.relay.completed(&self.mempool) {
                 self.store(turn, None, point, &messages);
@@ -181,10 +192,10 @@ impl Node {
         let best = self.chain.best();
         let (round, slot) = best.at.unwrap_or_default();
         let forger = self.network.clock.at(now.wall).and_then(|(round, slot)| {
-            let plan = self.plans.at(round);
+            let plan = self.chain.plan(round);
             let juror = plan.juror(slot)?;
-            let active = self.anchor.state.active.iter().find(|hn| hn.address == *juror)?;
-            Some(active.public_key)
+            let anchor = self.chain.anchor_of(round);
+            anchor.state.active(juror).map(|active| active.public_key)
         });
         let (point, weight, seal) = (best.point, best.weight, best.seal.index);
         Tip { point, round, slot, weight, seal, forger }
@@ -281,14 +292,6 @@ impl Node {
             seal: fields.seal.index,
             forger: peer.tip.and_then(|tip| tip.forger),
         });
-    }
-
-    fn note_double(&self, turn: &mut Turn, header: &SignedHeader) {
-        let fields = &header.header;
-        if self.chain.is_double(&fields.forger, fields.round, fields.slot) {
-            let (forger, round, slot) = (fields.forger, fields.round, fields.slot);
-            turn.out.note(Note::Equivocation { forger, round, slot });
-        }
     }
 
     /// The header of our tip when it is one step from the tip announced before, and ours to announce.

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use super::{Node, Setup};
 use crate::machine::bed::{self, Disk, Ground};
 use crate::machine::event::{Effect, Event, Fault, PeerId, Request, RequestId};
-use crate::rules::state::ChainState;
 use crate::types::block::{Block, Point, messages_root};
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
 use crate::types::hash::{BlockHash, Hash, TxId};
@@ -206,7 +205,7 @@ impl Bed {
         let (parent, state) = match self.rng.below(3) {
             0 if !self.blocks.is_empty() => {
                 let at = self.rng.index(self.blocks.len());
-                (bed::end_of(&self.blocks[at]), ChainState::default())
+                (bed::end_of(&self.blocks[at]), self.ground.state())
             }
             _ => (best, self.node.chain.state().clone()),
         };

@@ -5,9 +5,10 @@ use crate::machine::event::PeerId;
 use crate::machine::note::Note;
 use crate::machine::records::{self, Reader, Table};
 use crate::machine::turn::Turn;
+use crate::rules::beacon::{COMMITMENT_ROUNDS, commitment_to};
 use crate::rules::refusal::Refusal;
 use crate::types::clock::{Now, Round};
-use crate::types::hash::{Hash, TxId};
+use crate::types::hash::TxId;
 use crate::types::message::{ByeReason, Message};
 use crate::types::tx::{Body, Tx};
 use crate::types::version;
@@ -71,11 +72,9 @@ impl Node {
 
     /// Says that we run.
     pub(super) fn send_heartbeat(&mut self, turn: &mut Turn, round: Round) {
-        let body = Body::Heartbeat {
-            version: version::OWN,
-            commitment: Hash::default(),
-            capacity: CAPACITY,
-        };
+        let due = Round(round.0.saturating_add(COMMITMENT_ROUNDS));
+        let commitment = commitment_to(&self.key.secret_of(&self.network.id(), due));
+        let body = Body::Heartbeat { version: version::OWN, commitment, capacity: CAPACITY };
         let tx = Tx::sign(round, body, &self.key, &self.network, &self.verifier);
         // After a restart the same one may be held or in the chain already; that is no loss.
         let _ = self.accept(turn, tx.id(), &tx);

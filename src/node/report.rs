@@ -4,6 +4,9 @@ use super::Node;
 use crate::machine::status::{ClockStatus, PeerCounts, PeerStatus, PoolEntry, Status, TipStatus};
 use crate::types::clock::Now;
 
+/// Pieces of evidence shown.
+const EVIDENCE_SHOWN_MAX: usize = 64;
+
 impl Node {
     /// How the node is.
     pub fn status(&self, now: Now) -> Status {
@@ -25,7 +28,7 @@ impl Node {
             sync: self.sync.status(&self.chain, behind),
             peers: self.peer_counts(),
             mempool: self.mempool.status(),
-            duties: self.duty.status(now.wall, &self.network, &self.plans),
+            duties: self.duty.status(now.wall, &self.network, &self.chain),
             clock: ClockStatus {
                 trusted: distrust.is_none(),
                 distrust,
@@ -33,6 +36,7 @@ impl Node {
                 peers_offset_ms: self.peers.clock_offset_ms(),
             },
             refused_signature: self.duty.refused_signature(),
+            evidence: self.evidence.list(self.chain.state(), &self.network, EVIDENCE_SHOWN_MAX),
             chain_tips: u32::try_from(self.chain.tip_count()).unwrap_or(u32::MAX),
             refused_blocks: self
                 .refused_blocks

@@ -9,8 +9,9 @@ use std::rc::Rc;
 
 use crate::rules::sealed::{Anchor, SealedState};
 use crate::types::address::Address;
-use crate::types::clock::{Round, Slot};
-use crate::types::hash::{Hash, Hasher};
+use crate::types::block::SealRef;
+use crate::types::clock::{Height, Round, Slot};
+use crate::types::hash::{BlockHash, Hash, Hasher};
 use crate::types::network::{Network, TestKind};
 
 /// Plans kept: the present round, its neighbours, and those of blocks being fetched.
@@ -60,14 +61,7 @@ impl Plan {
 
 /// The tickets with the lowest scores, as many as there are slots, in their order.
 fn jurors(state: &SealedState, round: Round, slots: usize) -> Vec<Address> {
-    // Penalties come with seals. Until then all active draw, and everyone registered where nobody is active.
-    let weight_of =
-        |address: &Address| state.registered(address).map_or(0, |hn| u64::from(hn.weight));
-    let mut drawing: Vec<(Address, u64)> =
-        state.active.iter().map(|hn| (hn.address, weight_of(&hn.address))).collect();
-    if drawing.is_empty() {
-        drawing = state.registry.iter().map(|hn| (hn.address, u64::from(hn.weight))).collect();
-    }
+    let drawing = drawing(state, round);
     let total: u64 = drawing.iter().map(|(_, weight)| weight).sum();
     if total == 0 {
         return Vec::new();
@@ -92,6 +86,20 @@ fn jurors(state: &SealedState, round: Round, slots: usize) -> Vec<Address> {
     }
     tickets.sort_unstable();
     tickets.into_iter().map(|(_, address, _)| address).collect()
+}
+
+/// Who draws, and with how many tickets: the active without penalty; with nobody active, everyone registered; with
+/// nobody free of penalty, those who have one.
+fn drawing(state: &SealedState, round: Round) -> Vec<(Address, u64)> {
+    let weight_of =
+        |address: &Address| state.registered(address).map_or(0, |hn| u64::from(hn.weight));
+    let all: Vec<(Address, u64)> = match state.active.is_empty() {
+        true => state.registry.iter().map(|hn| (hn.address, u64::from(hn.weight))).collect(),
+        false => state.active.iter().map(|hn| (hn.address, weight_of(&hn.address))).collect(),
+    };
+    let free = |(address, _): &&(Address, u64)| !state.is_penalised(address, round);
+    let innocent: Vec<(Address, u64)> = all.iter().filter(free).copied().collect();
+    if innocent.is_empty() { all } else { innocent }
 }
 
 fn tests(
@@ -166,49 +174,90 @@ pub fn dial_list(
     list.into_iter().collect()
 }
 
-/// Plans by round, made when first asked for.
+/// The anchors whose states are known here, and the plans made of them.
+///
+/// Which anchor a round has, the chain says that one stands on; several are alive at once.
 #[derive(Debug)]
 pub struct Plans {
     network: Rc<Network>,
-    anchor: Rc<Anchor>,
+    /// By index. There is one seal for an index, or the network has stopped.
+    anchors: RefCell<BTreeMap<u64, Rc<Anchor>>>,
     made: RefCell<Made>,
 }
 
-/// Plans by round, each with the number of the question that it last answered.
+/// Plans by the identity of their anchor's checkpoint and round, each with the number of the question that it last
+/// answered.
 #[derive(Debug, Default)]
 struct Made {
-    plans: BTreeMap<Round, (u64, Rc<Plan>)>,
+    plans: BTreeMap<(SealRef, Round), (u64, Rc<Plan>)>,
     asked: u64,
 }
 
 impl Plans {
-    /// Plans of the rounds whose anchor is this one.
+    /// Knows one anchor.
     pub fn new(network: Rc<Network>, anchor: Rc<Anchor>) -> Plans {
-        Plans { network, anchor, made: RefCell::default() }
+        let plans = Plans { network, anchors: RefCell::default(), made: RefCell::default() };
+        plans.add(anchor);
+        plans
     }
 
-    /// The anchor of a round.
-    pub fn anchor(&self, _round: Round) -> &Rc<Anchor> {
-        // Before there are seals, genesis is the anchor of every round.
-        &self.anchor
+    /// Learns the state of a seal.
+    pub fn add(&self, anchor: Rc<Anchor>) {
+        self.anchors.borrow_mut().insert(anchor.seal.index, anchor);
     }
 
-    /// The plan of a round.
-    pub fn at(&self, round: Round) -> Rc<Plan> {
+    /// Forgets the anchors below an index.
+    pub fn retain_from(&self, index: u64) {
+        let mut anchors = self.anchors.borrow_mut();
+        let keep = anchors.split_off(&index);
+        *anchors = keep;
+    }
+
+    /// A seal with its state; nothing when it is not known here.
+    pub fn anchor(&self, seal: &SealRef) -> Option<Rc<Anchor>> {
+        self.anchors.borrow().get(&seal.index).filter(|anchor| anchor.seal == *seal).cloned()
+    }
+
+    /// The seal of an index, whatever its checkpoint.
+    pub fn anchor_at(&self, index: u64) -> Option<Rc<Anchor>> {
+        self.anchors.borrow().get(&index).cloned()
+    }
+
+    /// The newest seal whose block is at or below a height.
+    pub fn newest_below(&self, height: Height) -> Option<Rc<Anchor>> {
+        let anchors = self.anchors.borrow();
+        anchors.values().rev().find(|anchor| anchor.checkpoint.height <= height).cloned()
+    }
+
+    /// Whether a block is the sealed one of a round: nothing of that round comes after it.
+    pub fn closes(&self, block: &BlockHash, round: Round) -> bool {
+        let anchors = self.anchors.borrow();
+        let checkpoints = anchors.values().map(|anchor| &anchor.checkpoint);
+        checkpoints.rev().any(|it| it.block == *block && it.round == round && it.index > 0)
+    }
+
+    /// The plan of a round whose anchor is this seal; nothing when its state is not known here.
+    pub fn at(&self, seal: &SealRef, round: Round) -> Option<Rc<Plan>> {
+        self.anchor(seal).map(|anchor| self.of(&anchor, round))
+    }
+
+    /// The plan of a round with this anchor.
+    pub fn of(&self, anchor: &Anchor, round: Round) -> Rc<Plan> {
         let mut made = self.made.borrow_mut();
         made.asked += 1;
         let asked = made.asked;
-        if let Some((last, plan)) = made.plans.get_mut(&round) {
+        let key = (anchor.seal, round);
+        if let Some((last, plan)) = made.plans.get_mut(&key) {
             *last = asked;
             return plan.clone();
         }
-        let plan = Rc::new(Plan::new(&self.network, &self.anchor(round).state, round));
+        let plan = Rc::new(Plan::new(&self.network, &anchor.state, round));
         if made.plans.len() >= PLANS_MAX {
             // The present round is asked for at each event, and stays while old rounds are being fetched.
             let oldest = made.plans.iter().min_by_key(|(_, (last, _))| *last).map(|(it, _)| *it);
-            oldest.map(|round| made.plans.remove(&round));
+            oldest.map(|key| made.plans.remove(&key));
         }
-        made.plans.insert(round, (asked, plan.clone()));
+        made.plans.insert(key, (asked, plan.clone()));
         plan
     }
 }

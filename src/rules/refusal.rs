@@ -21,9 +21,13 @@ pub enum Refusal {
     Timestamp,
     /// Header: names a seal that its chain does not have, or an older one than its parent.
     Seal,
+    /// Header or message: rests on a seal that is not known here yet.
+    UnknownSeal,
+    /// Header: its parent is the sealed block of its round, which closed the round.
+    RoundSealed,
     /// Header: the forger is not the juror of the slot.
     WrongJuror,
-    /// Header: a reveal where none is due, or none where one is.
+    /// Block: a reveal where none is due, none where one is, or not the secret committed to.
     Reveal,
     /// Header or message: not signed by who it says.
     Signature,
@@ -41,12 +45,12 @@ pub enum Refusal {
     Expired,
     /// Message: for a round to come.
     TooEarly,
-    /// Message: the sender is not registered.
+    /// Message: the sender, or whom it proves something of, is not registered.
     Unregistered,
     /// Message: a report of a test that is not in the plan, or not the sender's.
     NotInPlan,
-    /// Message: a commitment, before there are seals that could use it.
-    Commitment,
+    /// Message: it proves nothing: the two do not exclude each other, stand in the wrong order, or are not signed.
+    Evidence,
     /// Message: the mempool holds another with the same key, and the first one stays.
     KeyHeld,
     /// Message: the mempool is full.
@@ -64,6 +68,8 @@ impl Refusal {
             Refusal::Slot => "slot",
             Refusal::Timestamp => "timestamp",
             Refusal::Seal => "seal",
+            Refusal::UnknownSeal => "unknown_seal",
+            Refusal::RoundSealed => "round_sealed",
             Refusal::WrongJuror => "wrong_juror",
             Refusal::Reveal => "reveal",
             Refusal::Signature => "signature",
@@ -76,7 +82,7 @@ impl Refusal {
             Refusal::TooEarly => "too_early",
             Refusal::Unregistered => "unregistered",
             Refusal::NotInPlan => "not_in_plan",
-            Refusal::Commitment => "commitment",
+            Refusal::Evidence => "evidence",
             Refusal::KeyHeld => "key_held",
             Refusal::PoolFull => "pool_full",
             Refusal::InChain => "in_chain",
@@ -86,12 +92,14 @@ impl Refusal {
     /// Whether it is wrong on every chain and at every time, so that who sent it is to blame.
     pub fn is_provable(self) -> bool {
         match self {
-            Refusal::Signature | Refusal::MessagesRoot | Refusal::Order => true,
+            Refusal::Signature | Refusal::MessagesRoot | Refusal::Order | Refusal::Evidence => true,
             Refusal::Version
             | Refusal::Parent
             | Refusal::Slot
             | Refusal::Timestamp
             | Refusal::Seal
+            | Refusal::UnknownSeal
+            | Refusal::RoundSealed
             | Refusal::WrongJuror
             | Refusal::Reveal
             | Refusal::DuplicateKey
@@ -101,7 +109,6 @@ impl Refusal {
             | Refusal::TooEarly
             | Refusal::Unregistered
             | Refusal::NotInPlan
-            | Refusal::Commitment
             | Refusal::KeyHeld
             | Refusal::PoolFull
             | Refusal::InChain => false,
@@ -117,6 +124,8 @@ impl fmt::Display for Refusal {
             Refusal::Slot => "not a later forging slot than the parent's",
             Refusal::Timestamp => "the timestamp is outside the slot",
             Refusal::Seal => "the seal named is not on this chain, or older than the parent's",
+            Refusal::UnknownSeal => "the seal that it rests on is not known here yet",
+            Refusal::RoundSealed => "the round ended with the sealed block below it",
             Refusal::WrongJuror => "the forger is not the juror of this slot",
             Refusal::Reveal => "the reveal is not the one due",
             Refusal::Signature => "the signature does not hold",
@@ -127,9 +136,9 @@ impl fmt::Display for Refusal {
             Refusal::TooMany => "too many messages, or bytes",
             Refusal::Expired => "the message's round is over",
             Refusal::TooEarly => "the message's round has not come",
-            Refusal::Unregistered => "the sender is not registered",
+            Refusal::Unregistered => "the sender, or the accused, is not registered",
             Refusal::NotInPlan => "the plan has no such test for this sender",
-            Refusal::Commitment => "a commitment is not possible before there are seals",
+            Refusal::Evidence => "it proves nothing",
             Refusal::KeyHeld => "another message of this kind, sender and round came first",
             Refusal::PoolFull => "the mempool is full, try again in a few slots",
             Refusal::InChain => "a block of the chain holds it already",

@@ -7,6 +7,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::machine::note::Note;
+use crate::types::evidence::Offence;
 
 /// Logs from now on, once in a process.
 pub fn start(level: LevelFilter) -> Result<(), SetLoggerError> {
@@ -109,8 +110,8 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::BlockRefused { point, why } => {
             (Level::Warn, format!("block {} {} refused: {why}", point.height, point.hash.0.short()))
         }
-        Note::Equivocation { forger, round, slot } => {
-            (Level::Warn, format!("{forger:?} signed two blocks for round {round} slot {slot}"))
+        Note::Equivocation(Offence { kind, offender }) => {
+            (Level::Warn, format!("{offender:?} signed {kind}"))
         }
         Note::MessageAccepted { id } => (Level::Debug, format!("message {}", id.0.short())),
         Note::PeerReady { peer, key, endpoint } => {

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use crate::rules::plan::Plans;
+use crate::rules::plan::{Plan, Plans};
 use crate::rules::sealed::Anchor;
 use crate::rules::validity::Rules;
+use crate::types::clock::Round;
 use crate::types::key::{PublicKey, SecretKey, Verifier};
 use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
@@ -23,6 +24,8 @@ pub struct Cast {
     pub keys: Vec<SecretKey>,
     pub nodes: usize,
     pub plans: Plans,
+    /// Genesis.
+    pub anchor: Rc<Anchor>,
     /// Shared by all hosts: it remembers a pure function.
     pub verifier: Verifier,
 }
@@ -78,7 +81,8 @@ impl Cast {
         let network = Rc::new(network(shape, founders));
         let anchor = Rc::new(Anchor::genesis(&network));
         Cast {
-            plans: Plans::new(network.clone(), anchor),
+            plans: Plans::new(network.clone(), anchor.clone()),
+            anchor,
             network,
             keys,
             nodes: shape.nodes,
@@ -89,6 +93,11 @@ impl Cast {
     /// The rules that the hosts follow.
     pub fn rules(&self) -> Rules<'_> {
         Rules { network: &self.network, plans: &self.plans, verifier: &self.verifier }
+    }
+
+    /// The plan of a round whose anchor is genesis.
+    pub fn plan(&self, round: Round) -> Rc<Plan> {
+        self.plans.of(&self.anchor, round)
     }
 
     /// The host that has this key.

@@ -22,7 +22,7 @@ use crate::types::hash::{BlockHash, TxId};
 use crate::types::key::PublicKey;
 use crate::types::message::{ByeReason, Message};
 use crate::types::sign::BlockRecord;
-use crate::types::tx::{Tx, TxKey};
+use crate::types::tx::{Statement, Tx, TxKey};
 
 /// Violations kept: the first ones tell what is wrong.
 pub const VIOLATIONS_MAX: usize = 20;
@@ -48,6 +48,8 @@ pub struct Violation {
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
     pub time: u64,
+    pub round: Round,
+    pub sender: PublicKey,
     pub key: TxKey,
 }
 
@@ -74,8 +76,8 @@ pub struct Checks {
     /// Blocks that honest hosts refused, by code, and slots in which they saw two blocks.
     pub refused: BTreeMap<&'static str, u64>,
     pub equivocations: u64,
-    /// Keys of messages that honest hosts held when the network healed, with how many did.
-    pub due: BTreeMap<TxKey, u32>,
+    /// What honest HNs had said and honest hosts held when the network healed, with how many did.
+    pub due: BTreeMap<Statement, u32>,
 }
 
 impl Checks {
@@ -125,7 +127,7 @@ impl Checks {
     }
 
     fn message_sent(&mut self, time: u64, tx: &Tx) {
-        let seen = Seen { time, key: tx.key() };
+        let seen = Seen { time, round: tx.round, sender: tx.sender, key: tx.key() };
         self.messages.entry(tx.id()).or_insert(seen);
     }
 
@@ -203,7 +205,7 @@ impl Checks {
                 self.blamed(time, index, hosts, key.or(at), *reason);
             }
             Note::MessageAccepted { id } => self.accepted(time, index, &hosts[index], id),
-            Note::Equivocation { .. } => self.equivocations += 1,
+            Note::Equivocation(_) => self.equivocations += 1,
             Note::BlockStored { .. }
             | Note::TipChanged { .. }
             | Note::SignatureRefused { .. }
@@ -218,15 +220,14 @@ impl Checks {
     /// What a mempool takes is from an HN, and not for a round that is over or far ahead.
     fn accepted(&mut self, time: u64, index: usize, host: &Host, id: &TxId) {
         // What no peer has sent is the host's own, or a client's.
-        let Some(Seen { key, .. }) = self.messages.get(id).copied().filter(|_| host.honest) else {
-            return;
-        };
+        let seen = self.messages.get(id).copied().filter(|_| host.honest);
+        let Some(Seen { round, sender, key, .. }) = seen else { return };
         let clock = self.cast.network.clock;
         let now = clock.at(host.clock.now(time).wall).map_or(Round(0), |(round, _)| round);
-        if !self.registered.contains(&key.sender) {
+        if !self.registered.contains(&sender) {
             self.violation(time, Some(index), format!("takes a message of a stranger: {key:?}"));
         }
-        if key.round.next() < now || key.round > now.next() {
+        if round.next() < now || round > now.next() {
             let what = format!("takes a message out of its time: {key:?} in round {now}");
             self.violation(time, Some(index), what);
         }
@@ -301,9 +302,10 @@ impl Checks {
             let chained = chain.iter().rev().take_while(|block| block.round.next() >= round);
             let pooled = node.mempool(usize::MAX).into_iter();
             let pooled = pooled.filter_map(|entry| self.messages.get(&entry.id));
-            let keys: BTreeSet<TxKey> = chained
+            let keys: BTreeSet<Statement> = chained
                 .flat_map(|block| block.keys.iter().copied())
                 .chain(pooled.map(|seen| seen.key))
+                .filter_map(|key| key.statement())
                 .filter(|key| key.round.next() >= round && self.honest.contains(&key.sender))
                 .collect();
             for key in keys {

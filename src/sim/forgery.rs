@@ -126,7 +126,7 @@ pub fn forge(block: Block, forgery: Forgery, key: &SecretKey, cast: &Cast, rng: 
 
 /// A block of `key` on top of the chain, in the present slot, which is most likely another's.
 pub fn out_of_turn(tip: Point, key: &SecretKey, view: &View) -> Option<Block> {
-    let Cast { network, plans, verifier, .. } = view.cast;
+    let Cast { network, anchor, verifier, .. } = view.cast;
     let (round, slot) = network.clock.at(view.now.wall)?;
     let below = records::header(view.disk, &tip);
     let at = below.map(|stored| (stored.header.header.round, stored.header.header.slot));
@@ -141,7 +141,7 @@ pub fn out_of_turn(tip: Point, key: &SecretKey, view: &View) -> Option<Block> {
         timestamp: view.now.wall,
         previous: tip.hash,
         messages_root: messages_root(&[]),
-        seal: plans.anchor(round).seal,
+        seal: anchor.seal,
         reveal: None,
         forger: key.public(),
     };

@@ -9,12 +9,14 @@ use std::rc::Rc;
 
 use crate::rules::plan::Plans;
 use crate::rules::sealed::Anchor;
-use crate::types::block::{Point, SealRef, SignedHeader, genesis, messages_root};
+use crate::types::block::{Header, Point, SignedHeader, genesis, messages_root};
 use crate::types::clock::{Round, Slot};
 use crate::types::codec;
-use crate::types::hash::{BlockHash, hash};
+use crate::types::evidence::{Evidence, Offence, OffenceKind};
+use crate::types::hash::{BlockHash, Hash, hash};
 use crate::types::key::{PublicKey, Purpose, Verifier};
 use crate::types::network::{Founder, Network};
+use crate::types::seal::Vote;
 use crate::types::tx::{Body, TestRole, Tx, TxKey};
 
 /// A block judged.
@@ -28,6 +30,8 @@ pub struct Judged {
     /// Distinct forgers summed over rounds.
     pub weight: u64,
     pub keys: Vec<TxKey>,
+    /// Commitments in its heartbeats, with their senders and the rounds of the heartbeats.
+    pub commitments: Vec<(PublicKey, Round, Hash)>,
     /// Why it is not valid, or the first below it that is not.
     pub fault: Option<&'static str>,
 }
@@ -36,7 +40,7 @@ pub struct Judged {
 pub struct Oracle {
     network: Rc<Network>,
     genesis: Point,
-    seal: SealRef,
+    anchor: Rc<Anchor>,
     plans: Plans,
     jurors: BTreeMap<Round, Vec<PublicKey>>,
     blocks: BTreeMap<BlockHash, Judged>,
@@ -48,8 +52,8 @@ impl Oracle {
         let anchor = Rc::new(Anchor::genesis(&network));
         Oracle {
             genesis: genesis(&network),
-            seal: anchor.seal,
-            plans: Plans::new(network.clone(), anchor),
+            plans: Plans::new(network.clone(), anchor.clone()),
+            anchor,
             network,
             jurors: BTreeMap::new(),
             blocks: BTreeMap::new(),
@@ -83,6 +87,7 @@ impl Oracle {
                 forger: header.forger,
                 weight: below + u64::from(!again),
                 keys: messages.iter().map(Tx::key).collect(),
+                commitments: messages.iter().filter_map(commitment).collect(),
                 fault,
             };
             self.blocks.insert(point.hash, judged);
@@ -111,8 +116,8 @@ impl Oracle {
             clock.origin.0 + header.round.0 * round_ms + u64::from(header.slot.0) * clock.slot_ms;
         let time = header.timestamp.0;
         require(time >= start && time < start + clock.slot_ms, "stamped outside its slot")?;
-        require(header.seal == self.seal, "on another seal")?;
-        require(header.reveal.is_none(), "with a reveal")?;
+        require(header.seal == self.anchor.seal, "on another seal")?;
+        require(self.reveals(header), "with a wrong reveal")?;
         let juror = self.jurors(header.round).get(header.slot.0 as usize).copied();
         require(juror == Some(header.forger), "by someone who is not the juror")?;
         let bytes = codec::encode(header);
@@ -137,10 +142,32 @@ impl Oracle {
             let sender = |founder: &Founder| founder.public_key == message.sender;
             require(network.founders.iter().any(sender), "with a message of a stranger")?;
             require(self.is_in_plan(message), "with a report of a test that is not planned")?;
+            require(self.proves(message, header.round.0), "with evidence that proves nothing")?;
             let good = message.is_signed(&network, &Verifier::default());
             require(good, "with a message that its sender did not sign")?;
         }
         Ok(())
+    }
+
+    /// Whether a block shows the secret that its forger committed to two rounds before, in its first block of a round,
+    /// and in no other.
+    fn reveals(&self, header: &Header) -> bool {
+        let Header { forger, round, previous, .. } = header;
+        let again = self.round_of(previous, *round).iter().any(|block| block.forger == *forger);
+        let mut committed = Hash([0; 32]);
+        for of in [round.0.saturating_sub(2), round.0.saturating_sub(1)] {
+            for block in self.round_of(previous, Round(of)) {
+                for (sender, when, commitment) in &block.commitments {
+                    if sender == forger && when.0 + 2 == round.0 {
+                        committed = *commitment;
+                    }
+                }
+            }
+        }
+        match &header.reveal {
+            Some(secret) => !again && hash("commit", &[&secret.0]) == committed,
+            None => again || committed == Hash([0; 32]),
+        }
     }
 
     /// Blocks of a round at the end of the chain up to `tip`, newest first; those of later rounds are passed over.
@@ -158,10 +185,10 @@ impl Oracle {
 
     fn is_in_plan(&self, message: &Tx) -> bool {
         match &message.body {
-            Body::Heartbeat { commitment, .. } => commitment.0 == [0; 32],
+            Body::Heartbeat { .. } | Body::Equivocation(_) => true,
             Body::TestReport { slot, index, role, .. } => {
                 // The draw of tests is pinned by vectors; what matters here is who takes part.
-                let plan = self.plans.at(message.round);
+                let plan = self.plans.of(&self.anchor, message.round);
                 let sender = message.sender_address(&self.network);
                 plan.test(*slot, *index).is_some_and(|test| match role {
                     TestRole::Tester => test.tester == sender,
@@ -169,6 +196,30 @@ impl Oracle {
                 })
             }
         }
+    }
+
+    /// Whether what a message shows of a founder, if it does, excludes itself, in a block of this round.
+    fn proves(&self, message: &Tx, round: u64) -> bool {
+        let Body::Equivocation(evidence) = &message.body else { return true };
+        let Offence { kind, offender } = evidence.offence();
+        let in_time = match kind {
+            OffenceKind::Blocks { round: of } => of.0 <= round && round <= of.0 + 24,
+            // All blocks name genesis.
+            OffenceKind::Votes { index } => index <= 1,
+        };
+        let known = self.network.founders.iter().any(|founder| founder.public_key == offender);
+        let signed = evidence.is_signed(&self.network, &Verifier::default());
+        let excluded = match &**evidence {
+            Evidence::Blocks(a, b) => {
+                let place = |it: &SignedHeader| (it.header.forger, it.header.round, it.header.slot);
+                a.hash() < b.hash() && a.header != b.header && place(a) == place(b)
+            }
+            Evidence::Votes(a, b) => {
+                let place = |vote: &Vote| (vote.voter, vote.index, vote.view, vote.step);
+                a.value < b.value && place(a) == place(b)
+            }
+        };
+        in_time && known && signed && excluded
     }
 
     /// The jurors of a round: all tickets, sorted.
@@ -239,6 +290,13 @@ impl Oracle {
     }
 }
 
+fn commitment(message: &Tx) -> Option<(PublicKey, Round, Hash)> {
+    match message.body {
+        Body::Heartbeat { commitment, .. } => Some((message.sender, message.round, commitment)),
+        Body::TestReport { .. } | Body::Equivocation(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,7 +312,7 @@ mod tests {
         let cast = Cast::new(&shape, &mut Rng::from_text("oracle"));
         let mut oracle = Oracle::new(cast.network.clone());
         for round in (0..50).map(Round) {
-            let plan = cast.plans.at(round);
+            let plan = cast.plan(round);
             let jurors = oracle.jurors(round).iter().map(|key| cast.network.address_of(key));
             assert_eq!(jurors.collect::<Vec<_>>(), plan.jurors, "round {round}");
         }
@@ -272,6 +330,6 @@ mod tests {
         block.messages.pop();
         assert_eq!(oracle.judge(&block.header, &block.messages).fault, None, "judged once");
         block.header.header.reveal = Some(crate::types::hash::Hash([1; 32]));
-        assert_eq!(oracle.judge(&block.header, &block.messages).fault, Some("with a reveal"));
+        assert_eq!(oracle.judge(&block.header, &block.messages).fault, Some("with a wrong reveal"));
     }
 }

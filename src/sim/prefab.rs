@@ -7,7 +7,7 @@ use super::disk::Disk;
 use crate::machine::records::{self, Batch, MainRecord, StoredHeader, Table};
 use crate::rules::state::ChainState;
 use crate::rules::validity::{IdentifiedTx, Parent};
-use crate::types::block::{Block, Point, genesis};
+use crate::types::block::{Block, Point, SealRef, genesis};
 use crate::types::clock::{Round, Slot};
 use crate::types::codec;
 use crate::types::hash::Hash;
@@ -34,7 +34,7 @@ impl Chain {
         let (mut state, mut parent) = replay(cast, &blocks);
         let clock = &cast.network.clock;
         for round in rounds.map(Round) {
-            let plan = cast.plans.at(round);
+            let plan = cast.plan(round);
             let mut heartbeats = heartbeats(cast, round);
             for slot in (0..clock.slots).map(Slot).filter(|slot| forges(round, *slot)) {
                 let juror = plan.juror(slot).expect("every forging slot has a juror");
@@ -46,8 +46,8 @@ impl Chain {
                 let waiting = std::mem::take(&mut heartbeats).into_iter();
                 let built = cast.rules().build_block(&parent, &state, waiting, now, key);
                 let (block, _) = built.expect("empty blocks are allowed");
-                state.apply(round, &block.messages);
-                parent = parent_of(&block);
+                state.apply(&block.header.header, &block.messages);
+                parent = parent_of(&block, cast.anchor.seal);
                 blocks.push(block);
             }
         }
@@ -85,8 +85,9 @@ impl Chain {
             let header = &block.header.header;
             weight += u64::from(forgers.insert((header.round, header.forger)));
             let point = block.header.point();
-            let stored = StoredHeader { header: block.header.clone(), weight };
-            let undo = state.apply(header.round, &block.messages);
+            let stored =
+                StoredHeader { header: block.header.clone(), weight, anchor: cast.anchor.seal };
+            let undo = state.apply(header, &block.messages);
             let main = MainRecord { hash: point.hash, undo };
             put(Table::Headers, records::point_key(&point), codec::encode(&stored));
             put(Table::Bodies, records::point_key(&point), codec::encode(&block.messages));
@@ -108,17 +109,19 @@ fn heartbeats(cast: &Cast, round: Round) -> Vec<IdentifiedTx> {
     hns.map(of).collect()
 }
 
-fn parent_of(block: &Block) -> Parent {
+/// Of a chain without seals: its anchor is genesis everywhere.
+fn parent_of(block: &Block, anchor: SealRef) -> Parent {
     let header = &block.header.header;
-    Parent { point: block.header.point(), at: Some((header.round, header.slot)), seal: header.seal }
+    let at = Some((header.round, header.slot));
+    Parent { point: block.header.point(), at, seal: header.seal, anchor }
 }
 
 fn replay(cast: &Cast, blocks: &[Block]) -> (ChainState, Parent) {
-    let anchor = cast.plans.anchor(cast.network.first_round);
-    let mut state = ChainState::new(anchor.state.round);
+    let seal = cast.anchor.seal;
+    let mut state = ChainState::genesis(&cast.anchor);
     for block in blocks {
-        state.apply(block.header.header.round, &block.messages);
+        state.apply(&block.header.header, &block.messages);
     }
-    let start = Parent { point: genesis(&cast.network), at: None, seal: anchor.seal };
-    (state, blocks.last().map_or(start, parent_of))
+    let start = Parent { point: genesis(&cast.network), at: None, seal, anchor: seal };
+    (state, blocks.last().map_or(start, |block| parent_of(block, seal)))
 }

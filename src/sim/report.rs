@@ -206,7 +206,7 @@ fn submit(world: &mut World, rounds: u64, rng: &mut Rng) {
     let cast = world.cast.clone();
     let clock = cast.network.clock;
     for round in 0..rounds {
-        let plan = cast.plans.at(Round(round));
+        let plan = cast.plan(Round(round));
         for _ in 0..cast.nodes.min(SUBMISSIONS_MAX) {
             let slot = Slot(rng.below_u32(clock.slots));
             let tests = plan.tests.get(slot.0 as usize).map_or(&[][..], |tests| tests);

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use super::host::Host;
 use super::oracle::Judged;
 use super::world::World;
-use crate::machine::records::{self, Reader, Table};
+use crate::machine::records::{self, Table};
 use crate::node::{Node, Setup};
+use crate::rules::sealed::Anchor;
+use crate::rules::state::ChainState;
 use crate::types::block::Point;
 use crate::types::clock::{Round, Slot};
-use crate::types::codec;
 use crate::types::hash::{BlockHash, hash};
-use crate::types::tx::TxKey;
+use crate::types::tx::{Statement, TxKey};
 
 impl World {
     /// The honest hosts share one tip, in the round that is nearly over, and it is the best chain any of them holds.
@@ -51,16 +52,17 @@ impl World {
     pub fn check_messages(&mut self, heal: u64, healed: Round, last: Round) {
         let Some(tip) = self.best_honest() else { return };
         let chain = self.checks.oracle.chain(&tip.hash);
-        let chained: BTreeSet<TxKey> =
-            chain.iter().flat_map(|block| block.keys.iter().copied()).collect();
+        let chained: BTreeSet<Statement> =
+            chain.iter().flat_map(|block| &block.keys).filter_map(TxKey::statement).collect();
         let honest: BTreeSet<_> =
             self.hosts.iter().filter(|host| host.honest).map(Host::public).collect();
         // A message of the last round may still be on its way.
         let later = self.checks.messages.values().filter(|seen| seen.time >= heal);
-        let later = later.map(|seen| seen.key).filter(|key| honest.contains(&key.sender));
+        let later = later.filter_map(|seen| seen.key.statement());
+        let later = later.filter(|key| honest.contains(&key.sender));
         // What one host holds alone may have come too early for all others, from a clock that was ahead.
         let shared = self.checks.due.iter().filter(|(_, holders)| **holders > 1);
-        let due: BTreeSet<TxKey> = later
+        let due: BTreeSet<Statement> = later
             .chain(shared.map(|(key, _)| *key))
             .filter(|key| key.round.next() >= healed && key.round < last && !chained.contains(key))
             .collect();
@@ -119,7 +121,9 @@ impl World {
                 Ok(_) if said.point != self.checks.tips[index] => {
                     Some("says another tip than it has".to_owned())
                 }
-                Ok(_) => replay(host, &self.checks.oracle.chain(&said.point.hash)),
+                Ok(_) => {
+                    replay(host, &self.cast.anchor, &self.checks.oracle.chain(&said.point.hash))
+                }
             };
             if let Some(what) = what {
                 self.checks.violation(self.now, Some(index), what);
@@ -133,31 +137,23 @@ impl World {
     }
 }
 
-/// Goes through the best chain from genesis and compares what is stored with what it must be.
-fn replay(host: &Host, chain: &[&Judged]) -> Option<String> {
-    let mut round: Option<Round> = None;
-    let mut keys: BTreeSet<TxKey> = BTreeSet::new();
+/// Goes through the best chain from genesis and compares what is stored with what it would be had no other chain come
+/// first.
+fn replay(host: &Host, genesis: &Anchor, chain: &[&Judged]) -> Option<String> {
+    let mut state = ChainState::genesis(genesis);
     for block in chain {
         let Point { height, hash } = block.point;
         let record = records::main_record(&host.disk, height);
         let Some(record) = record.filter(|record| record.hash == hash) else {
             return Some(format!("has another block at height {height}"));
         };
-        let key = records::point_key(&block.point);
-        if [Table::Headers, Table::Bodies].iter().any(|table| host.disk.get(*table, &key).is_none())
-        {
+        let header = records::header(&host.disk, &block.point);
+        let Some((header, body)) = header.zip(records::body(&host.disk, &block.point)) else {
             return Some(format!("has no block at height {height}"));
-        }
-        let over = |key: &TxKey| key.round.next() < block.round;
-        let forgotten: Vec<TxKey> = keys.iter().copied().filter(over).collect();
-        keys.retain(|key| !over(key));
-        // The first block follows genesis, whose round a network decides; later ones follow a block.
-        let undo = round.map(|round| codec::encode(&(round, forgotten)));
-        if undo.is_some_and(|undo| undo != codec::encode(&record.undo)) {
+        };
+        if state.apply(&header.header.header, &body) != record.undo {
             return Some(format!("would undo the block at height {height} wrongly"));
         }
-        keys.extend(block.keys.iter().copied());
-        round = Some(block.round);
     }
     let above = host.disk.rows(Table::Main).count();
     (above != chain.len()).then(|| format!("has {above} blocks in a chain of {}", chain.len()))

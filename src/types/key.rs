@@ -12,7 +12,8 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::hash::{Hash, Hasher};
+use super::clock::Round;
+use super::hash::{Hash, Hasher, hash};
 use super::hex;
 
 /// Verified signatures remembered: about 1.5 MiB, and more than two rounds of 500 HNs with their tests.
@@ -110,6 +111,12 @@ impl SecretKey {
         PublicKey(*self.0.pk)
     }
 
+    /// The secret of a round: H("secret", key seed ‖ network_id ‖ round). It tells nothing of the key, and nobody else
+    /// can know it before it is revealed (`docs/protocol.md` §6).
+    pub fn secret_of(&self, network_id: &Hash, round: Round) -> Hash {
+        hash("secret", &[&*self.0.sk.seed(), &network_id.0, &round.0.to_be_bytes()])
+    }
+
     /// sign(tag, parts), deterministic.
     pub fn sign(&self, purpose: Purpose, network_id: &Hash, parts: &[&[u8]]) -> Signature {
         Signature(*self.0.sk.sign(signed_text(purpose, network_id, parts), None))
@@ -203,7 +210,7 @@ impl Verifier {
     }
 
     fn name(key: &PublicKey, text: &[u8; 41], signature: &Signature) -> Hash {
-        super::hash::hash("verified", &[&key.0, text, &signature.0])
+        hash("verified", &[&key.0, text, &signature.0])
     }
 
     fn remember(&self, name: Hash) {

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::address::Address;
 use super::clock::{Round, Slot};
 use super::codec::{self, CodecError};
+use super::evidence::{Evidence, Offence};
 use super::hash::{Hash, TxId, hash};
 use super::key::{PublicKey, Purpose, SecretKey, Signature, Verifier};
 use super::network::Network;
 
-/// Bytes of an encoded message: the largest body known takes 80, the rest is room for what comes.
+/// Bytes of an encoded message: two headers take 560, the rest is room for what comes.
 pub const TX_BYTES_MAX: usize = 4096;
 
 /// A signed message of an HN.
@@ -34,6 +35,8 @@ pub enum Body {
     Heartbeat { version: u32, commitment: Hash, capacity: u16 },
     /// What the sender saw of a test in the plan of the message's round.
     TestReport { slot: Slot, index: u32, role: TestRole, outcome: Outcome, measured: u64 },
+    /// Somebody signed twice.
+    Equivocation(Box<Evidence>),
 }
 
 /// Which side of a test reports.
@@ -55,7 +58,16 @@ pub enum Outcome {
 
 /// What a message is about. In a chain, and in a mempool, there is at most one message for each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct TxKey {
+pub enum TxKey {
+    /// What a sender says of itself or of what it saw: once.
+    Statement(Statement),
+    /// What is proven of somebody: once, whoever says it.
+    Offence(Offence),
+}
+
+/// The key of what a sender says in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Statement {
     pub round: Round,
     pub sender: PublicKey,
     pub subject: Subject,
@@ -66,6 +78,16 @@ pub struct TxKey {
 pub enum Subject {
     Heartbeat,
     TestReport { slot: Slot, index: u32, role: TestRole },
+}
+
+impl TxKey {
+    /// The key of what a sender says, if it is one.
+    pub fn statement(&self) -> Option<Statement> {
+        match self {
+            TxKey::Statement(statement) => Some(*statement),
+            TxKey::Offence(_) => None,
+        }
+    }
 }
 
 impl Tx {
@@ -102,11 +124,16 @@ impl Tx {
 
     /// What it is about.
     pub fn key(&self) -> TxKey {
-        let subject = match self.body {
-            Body::Heartbeat { .. } => Subject::Heartbeat,
-            Body::TestReport { slot, index, role, .. } => Subject::TestReport { slot, index, role },
+        let said = |subject| {
+            TxKey::Statement(Statement { round: self.round, sender: self.sender, subject })
         };
-        TxKey { round: self.round, sender: self.sender, subject }
+        match &self.body {
+            Body::Heartbeat { .. } => said(Subject::Heartbeat),
+            Body::TestReport { slot, index, role, .. } => {
+                said(Subject::TestReport { slot: *slot, index: *index, role: *role })
+            }
+            Body::Equivocation(evidence) => TxKey::Offence(evidence.offence()),
+        }
     }
 
     /// The sender's address.
@@ -130,6 +157,7 @@ impl Body {
         match self {
             Body::Heartbeat { .. } => "heartbeat",
             Body::TestReport { .. } => "test_report",
+            Body::Equivocation(_) => "equivocation",
         }
     }
 }

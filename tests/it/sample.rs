@@ -3,15 +3,15 @@
 
 use std::rc::Rc;
 
-use hypernode::rules::plan::Plans;
+use hypernode::rules::plan::{Plan, Plans};
 use hypernode::rules::sealed::Anchor;
 use hypernode::rules::state::ChainState;
-use hypernode::rules::validity::{IdentifiedTx, Parent, Rules};
+use hypernode::rules::validity::{IdentifiedTx, Parent, Place, Rules};
 use hypernode::types::address::Address;
-use hypernode::types::block::{Block, genesis};
-use hypernode::types::clock::{Round, Slot, Timestamp};
+use hypernode::types::block::{Block, Header, genesis};
+use hypernode::types::clock::{Height, Round, Slot, Timestamp};
 use hypernode::types::hash::{Hash, hash};
-use hypernode::types::key::{SecretKey, Verifier};
+use hypernode::types::key::{PublicKey, SecretKey, Verifier};
 use hypernode::types::network::Network;
 use hypernode::types::tx::{Body, Outcome, TestRole, Tx};
 
@@ -127,15 +127,47 @@ impl Sample {
         self.keys.iter().find(own).expect("the address of a founder")
     }
 
+    /// The plan of a round whose anchor is genesis.
+    pub fn plan(&self, round: u64) -> Rc<Plan> {
+        self.plans.of(&self.anchor, Round(round))
+    }
+
+    /// The state of a chain that ends in this round without messages.
+    pub fn state(&self, round: u64) -> ChainState {
+        ChainState::new(Round(round), self.anchor.seal)
+    }
+
+    /// A block of this round that names genesis.
+    pub fn place(&self, round: u64) -> Place {
+        Place { round: Round(round), seal: self.anchor.seal }
+    }
+
+    /// A header on genesis with nothing in it, by nobody: for what looks at rounds alone.
+    pub fn header(&self, round: u64) -> Header {
+        Header {
+            version: 1,
+            height: Height(1),
+            round: Round(round),
+            slot: Slot(0),
+            timestamp: self.time(round, 0),
+            previous: genesis(&self.network).hash,
+            messages_root: Hash::default(),
+            seal: self.anchor.seal,
+            reveal: None,
+            forger: PublicKey([0; 32]),
+        }
+    }
+
     /// The key of the juror of a slot.
     pub fn juror(&self, round: u64, slot: u32) -> &SecretKey {
-        let plan = self.plans.at(Round(round));
+        let plan = self.plan(round);
         self.key_of(plan.juror(Slot(slot)).expect("a forging slot"))
     }
 
     /// Genesis, as what a first block builds on.
     pub fn genesis(&self) -> Parent {
-        Parent { point: genesis(&self.network), at: None, seal: self.anchor.seal }
+        let seal = self.anchor.seal;
+        Parent { point: genesis(&self.network), at: None, seal, anchor: seal }
     }
 
     /// A moment in a slot.
@@ -157,7 +189,7 @@ impl Sample {
 
     /// The report of a test in the plan, signed by whoever has that part in it.
     pub fn report(&self, round: u64, slot: u32, index: u32, role: TestRole) -> Tx {
-        let plan = self.plans.at(Round(round));
+        let plan = self.plan(round);
         let test = plan.test(Slot(slot), index).expect("a test of the plan");
         let sender = match role {
             TestRole::Tester => &test.tester,
@@ -191,8 +223,9 @@ pub fn identified(messages: &[Tx]) -> Vec<IdentifiedTx> {
     messages.iter().map(|tx| IdentifiedTx { id: tx.id(), tx: tx.clone() }).collect()
 }
 
-/// A block as the parent of the next.
+/// A block of a chain without seals as the parent of the next.
 pub fn parent_of(block: &Block) -> Parent {
     let header = &block.header.header;
-    Parent { point: block.header.point(), at: Some((header.round, header.slot)), seal: header.seal }
+    let at = Some((header.round, header.slot));
+    Parent { point: block.header.point(), at, seal: header.seal, anchor: header.seal }
 }

@@ -1,13 +1,13 @@
-//! Ways through the tree: parents in memory or read back, the step to a better chain, locators, and loading at start.
+//! Ways through the tree: parents in memory or read back, the step to a better chain, locators.
 
 use std::rc::Rc;
 
 use super::{Best, Chain, Entry};
-use crate::machine::records::{self, Draft, Reader, StoredHeader, Table};
+use crate::machine::records::{self, Draft, Reader, StoredHeader};
 use crate::rules::chain::{Fork, compare_forks};
 use crate::rules::validity::Parent;
 use crate::types::block::{Header, Point, SignedHeader};
-use crate::types::clock::{Height, Monotonic, Round};
+use crate::types::clock::Height;
 use crate::types::message::{HEADERS_MAX, LOCATOR_MAX};
 use crate::types::tx::Tx;
 
@@ -29,7 +29,7 @@ pub struct Known(Best);
 
 impl Known {
     pub fn as_parent(&self) -> Parent {
-        Parent { point: self.0.point, at: self.0.at, seal: self.0.seal }
+        self.0.as_parent()
     }
 
     pub fn as_best(&self) -> Best {
@@ -45,15 +45,18 @@ impl std::ops::Deref for Known {
     }
 }
 
-/// A block as it is in the database.
-type Stored = (Point, StoredHeader, Vec<Tx>);
-
-fn stored_best(point: Point, stored: &StoredHeader) -> Best {
+pub(super) fn stored_best(point: Point, stored: &StoredHeader) -> Best {
     let header = &stored.header.header;
-    Best { point, at: Some((header.round, header.slot)), weight: stored.weight, seal: header.seal }
+    Best {
+        point,
+        at: Some((header.round, header.slot)),
+        weight: stored.weight,
+        seal: header.seal,
+        anchor: stored.anchor,
+    }
 }
 
-fn previous_of(header: &Header) -> Option<Point> {
+pub(super) fn previous_of(header: &Header) -> Option<Point> {
     Some(Point { height: Height(header.height.0.checked_sub(1)?), hash: header.previous })
 }
 
@@ -152,7 +155,7 @@ impl Chain {
         found.map(|(_, entry)| entry)
     }
 
-    fn below(&self, best: &Best, db: &dyn Reader) -> Option<Best> {
+    pub(super) fn below(&self, best: &Best, db: &dyn Reader) -> Option<Best> {
         let header = self.header_at(&best.point, db)?;
         self.parent_of(&header.header, db).map(|known| known.as_best())
     }
@@ -257,100 +260,6 @@ impl Chain {
         }
         points.reverse();
         points
-    }
-
-    /// Reads the best chain and the tips beside it; the messages of its last two rounds come back.
-    pub(super) fn load(&mut self, db: &dyn Reader) -> Result<Vec<Tx>, &'static str> {
-        let Some((key, value)) = db.last(Table::Main) else { return Ok(Vec::new()) };
-        let height = key.try_into().map(u64::from_be_bytes).map_err(|_| "a key of table main")?;
-        let record: records::MainRecord =
-            records::parse(&value).ok_or("the last record of table main")?;
-        let tip = Point { height: Height(height), hash: record.hash };
-        let stored = records::header(db, &tip).ok_or("the header of the last block")?;
-        self.best = stored_best(tip, &stored);
-        let since = Round(stored.header.header.round.0.saturating_sub(1));
-        let recent = self.load_recent(tip, since, db)?;
-        let mut messages = Vec::new();
-        if let Some((_, lowest, _)) = recent.last() {
-            let below = previous_of(&lowest.header.header).ok_or("a block of height 0")?;
-            let below = self.best_at(&below, db).ok_or("a parent of the last round")?;
-            let round = below.at.map_or(self.tree_round(), |(round, _)| round);
-            self.state = crate::rules::state::ChainState::new(round);
-        }
-        let lowest = recent.last().map_or(tip.height, |(point, _, _)| point.height);
-        for (_, stored, body) in recent.into_iter().rev() {
-            self.state.apply(stored.header.header.round, &body);
-            messages.extend(body);
-        }
-        self.load_tree(lowest, db);
-        Ok(messages)
-    }
-
-    fn tree_round(&self) -> Round {
-        self.plans.anchor(self.network.first_round).state.round
-    }
-
-    /// Blocks of the best chain since a round, newest first.
-    fn load_recent(
-        &self,
-        tip: Point,
-        since: Round,
-        db: &dyn Reader,
-    ) -> Result<Vec<Stored>, &'static str> {
-        let mut recent = Vec::new();
-        let mut point = tip;
-        while point != self.tree.genesis().point {
-            let (stored, body) = self
-                .read_block(&point, db)
-                .filter(|(stored, body)| {
-                    let root = self.rules().check_root(&stored.header.header, body);
-                    stored.header.hash() == point.hash && root.is_ok()
-                })
-                .ok_or("a block of the last two rounds")?;
-            if stored.header.header.round < since {
-                break;
-            }
-            let below = previous_of(&stored.header.header).ok_or("a block of height 0")?;
-            recent.push((point, stored, body));
-            point = below;
-        }
-        Ok(recent)
-    }
-
-    /// All stored headers from a height on: the best chain and what stands beside it.
-    fn load_tree(&mut self, from: Height, db: &dyn Reader) {
-        let mut key = records::height_key(from);
-        while let Some((found, value)) = db.next(Table::Headers, &key) {
-            let point = records::parse_point_key(&found);
-            let stored: Option<StoredHeader> = records::parse(&value);
-            key = found;
-            key.push(0);
-            let (Some(point), Some(stored)) = (point, stored) else { continue };
-            let full = self.parent_is_full_at_load(&stored.header.header, from, db);
-            if !full {
-                // What was left of a chain that has been dropped.
-                continue;
-            }
-            self.tree.insert(Entry {
-                point,
-                header: Rc::new(stored.header),
-                weight: stored.weight,
-                stored: true,
-                full: true,
-                seen: Monotonic(0),
-            });
-            self.consider(point, db);
-        }
-        self.tree.trim(self.best.point.hash);
-    }
-
-    fn parent_is_full_at_load(&self, header: &Header, from: Height, db: &dyn Reader) -> bool {
-        let Some(parent) = previous_of(header) else { return false };
-        if parent.height < from {
-            // Or a chain that parted before, towards which we were on the way, would be forgotten.
-            return parent == self.tree.genesis().point || records::header(db, &parent).is_some();
-        }
-        self.tree.get(&parent.hash).is_some_and(|entry| entry.full)
     }
 }
 

@@ -57,7 +57,7 @@ impl Bed {
     /// A random tree of blocks, parents before children.
     fn tree(&self, rng: &mut Rng, count: usize) -> Vec<Block> {
         let genesis = *self.open(&Disk::default()).best();
-        let mut ends = vec![(genesis, ChainState::new(Round(0)))];
+        let mut ends = vec![(genesis, self.ground.state())];
         let mut blocks: Vec<Block> = Vec::new();
         while blocks.len() < count {
             // Recent ends more often, so that chains grow.
@@ -68,9 +68,8 @@ impl Bed {
             let index = slot.0 + step;
             let at = (Round(round.0 + u64::from(index / SLOTS)), Slot(index % SLOTS));
             let block = self.block(&parent, &state, at, rng.below(16));
-            state.apply(at.0, &block.messages);
-            let end =
-                Best { point: block.header.point(), at: Some(at), weight: 0, seal: parent.seal };
+            state.apply(&block.header.header, &block.messages);
+            let end = bed::end_of(&block);
             if blocks.iter().all(|other| other.header != block.header) {
                 blocks.push(block);
                 ends.push((end, state));
@@ -142,10 +141,10 @@ fn the_order_of_arrival_does_not_change_the_head() {
 fn an_invalid_body_leaves_the_chain_as_it_was() {
     let bed = Bed::new();
     let genesis = *bed.open(&Disk::default()).best();
-    let good = bed.block(&genesis, &ChainState::new(Round(0)), (Round(1), Slot(0)), 0b0011);
+    let good = bed.block(&genesis, &bed.ground.state(), (Round(1), Slot(0)), 0b0011);
     let end = Best { point: good.header.point(), at: Some((Round(1), Slot(0))), ..genesis };
     // Built as if the first block had not held the heartbeats that this one repeats.
-    let bad = bed.block(&end, &ChainState::new(Round(0)), (Round(1), Slot(1)), 0b0001);
+    let bad = bed.block(&end, &bed.ground.state(), (Round(1), Slot(1)), 0b0001);
     let mut disk = Disk::default();
     let mut chain = bed.open(&disk);
     let mut refused = Vec::new();
@@ -171,7 +170,7 @@ fn a_block_of_more_messages_than_can_be_remembered_is_refused_at_once() {
     let mut disk = Disk::default();
     let genesis = *bed.open(&disk).best();
     let at = (Round(1), Slot(0));
-    let mut block = bed.block(&genesis, &ChainState::default(), at, 0);
+    let mut block = bed.block(&genesis, &bed.ground.state(), at, 0);
     // Each well signed, so that each signature would have to be looked at.
     block.messages = (0..1_100).map(|it| bed.ground.heartbeat(&bed::key(9), at.0, it)).collect();
     block.messages.sort_by_key(|tx| tx.id());
@@ -196,7 +195,7 @@ fn resigned(bed: &Bed, block: &Block, root: Hash) -> SignedHeader {
 fn a_header_that_wins_only_by_where_it_parts_is_fetched_too() {
     let bed = Bed::new();
     let genesis = *bed.open(&Disk::default()).best();
-    let state = ChainState::default();
+    let state = bed.ground.state();
     // One block each, by one forger each: the same worth.
     let early = bed.block(&genesis, &state, (Round(1), Slot(0)), 0);
     let late = bed.block(&genesis, &state, (Round(1), Slot(1)), 0);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::Best;
 use crate::rules::chain::Worth;
-use crate::types::block::{Point, SignedHeader};
+use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Monotonic, Round, Slot};
 use crate::types::hash::BlockHash;
 use crate::types::key::PublicKey;
@@ -22,6 +22,8 @@ pub struct Entry {
     pub header: Rc<SignedHeader>,
     /// Distinct forgers summed over the rounds of its chain.
     pub weight: u64,
+    /// The anchor of its round on its chain.
+    pub anchor: SealRef,
     /// Whether its body is in the database.
     pub stored: bool,
     /// Whether its body and those of all below it are.
@@ -53,6 +55,7 @@ impl Entry {
             at: Some((header.round, header.slot)),
             weight: self.weight,
             seal: header.seal,
+            anchor: self.anchor,
         }
     }
 }
@@ -136,12 +139,15 @@ impl Tree {
     }
 
     /// Blocks of a forger for a slot.
-    pub fn count_of_slot(&self, forger: &PublicKey, round: Round, slot: Slot) -> usize {
+    pub fn of_slot<'a>(
+        &'a self,
+        forger: &'a PublicKey,
+        round: Round,
+        slot: Slot,
+    ) -> impl Iterator<Item = &'a Entry> {
         let hashes = self.slots.get(&(round, slot)).into_iter().flatten();
-        hashes
-            .filter_map(|hash| self.entries.get(hash))
-            .filter(|entry| entry.header.header.forger == *forger)
-            .count()
+        let entries = hashes.filter_map(|hash| self.entries.get(hash));
+        entries.filter(move |entry| entry.header.header.forger == *forger)
     }
 
     pub fn tip_count(&self) -> usize {

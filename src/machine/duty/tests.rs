@@ -4,6 +4,7 @@ use super::{DutyKeeper, Forged, View};
 use crate::machine::bed::{self, Disk, Ground};
 use crate::machine::chain::Chain;
 use crate::machine::event::{Effect, PeerId};
+use crate::machine::evidence::EvidenceKeeper;
 use crate::machine::mempool::Mempool;
 use crate::machine::note::{ClockDistrust, MissReason, Note};
 use crate::machine::peers::Peers;
@@ -25,6 +26,7 @@ struct Bed {
     chain: Chain,
     peers: Peers,
     mempool: Mempool,
+    evidence: EvidenceKeeper,
     duty: DutyKeeper,
     signed: SignState,
     distrust: Option<ClockDistrust>,
@@ -47,6 +49,7 @@ impl Bed {
             chain: ground.chain(&disk),
             peers: ground.peers(),
             mempool: Mempool::default(),
+            evidence: EvidenceKeeper::default(),
             signed: SignState::default(),
             distrust: None,
             settled: true,
@@ -61,10 +64,11 @@ impl Bed {
         let mut turn = bed::turn(&self.ground.network, START + ms, &disk);
         let view = View {
             network: &self.ground.network,
-            plans: &self.ground.plans,
             chain: &self.chain,
             peers: &self.peers,
             mempool: &self.mempool,
+            evidence: &self.evidence,
+            verifier: &self.ground.verifier,
             key: &bed::key(1),
             distrust: self.distrust,
             settled: self.settled,
@@ -219,12 +223,12 @@ fn each_reason_is_reached() {
         } else {
             assert_eq!(bed.why(), Some(expected), "{name}");
         }
-        assert_eq!(bed.duty.status(Timestamp(0), &bed.ground.network, &bed.ground.plans).missed, 1);
+        assert_eq!(bed.duty.status(Timestamp(0), &bed.ground.network, &bed.chain).missed, 1);
     }
 }
 
 fn own_slot(bed: &Bed) -> Slot {
-    let (plan, own) = (bed.ground.plans.at(Round(3)), bed.ground.address(&bed::key(1)));
+    let (plan, own) = (bed.ground.plan(Round(3)), bed.ground.address(&bed::key(1)));
     (0..19).map(Slot).find(|slot| plan.juror(*slot) == Some(&own)).expect("one of nineteen")
 }
 

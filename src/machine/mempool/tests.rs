@@ -24,7 +24,7 @@ struct Bed {
 impl Bed {
     fn new() -> Bed {
         let ground = Ground::new(bed::network(FOUNDERS, &[]));
-        Bed { ground, mempool: Mempool::default(), state: ChainState::default() }
+        Bed { state: ground.state(), ground, mempool: Mempool::default() }
     }
 
     fn start_of(&self, round: u64) -> Timestamp {
@@ -48,7 +48,7 @@ fn each_refusal_has_its_reason() {
     let mut forged = bed.heartbeat(3, 5, 1);
     forged.signature = held.signature;
     let in_chain = bed.heartbeat(2, 5, 1);
-    bed.state.apply(Round(5), std::slice::from_ref(&in_chain));
+    bed.state.apply(&bed.ground.header(Round(5)), std::slice::from_ref(&in_chain));
     for (name, tx, verdict) in [
         ("new", held.clone(), Ok(())),
         ("again", held, Ok(())),

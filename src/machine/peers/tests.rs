@@ -5,7 +5,7 @@ use crate::machine::bed::{self, Disk, Ground, closed, sent};
 use crate::machine::event::{Effect, Fault, PeerId};
 use crate::machine::records::Batch;
 use crate::machine::turn::Turn;
-use crate::types::clock::{Monotonic, Round};
+use crate::types::clock::Monotonic;
 use crate::types::hash::Hash;
 use crate::types::message::{ByeReason, Hello, Message};
 use crate::types::network::Endpoint;
@@ -66,8 +66,7 @@ impl Bed {
 }
 
 fn greet(ground: &Ground, peers: &mut Peers, turn: &mut Turn, id: u64, hello: &Hello) -> bool {
-    let anchor = ground.plans.anchor(Round(0)).clone();
-    peers.hello(turn, PeerId(id), hello, &anchor.state)
+    peers.hello(turn, PeerId(id), hello, &ground.anchor.state)
 }
 
 #[test]

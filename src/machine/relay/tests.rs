@@ -7,7 +7,6 @@ use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::turn::Turn;
 use crate::rules::refusal::Refusal;
-use crate::rules::state::ChainState;
 use crate::types::block::Point;
 use crate::types::clock::{Height, Monotonic, Round};
 use crate::types::hash::{BlockHash, Hash, TxId, hash};
@@ -68,7 +67,7 @@ impl Bed {
     fn take(&mut self, ms: u64, tx: &Tx, from: Option<u64>) {
         let wall = bed::turn(&self.ground.network, START + ms, &self.disk).now.wall;
         let (id, rules) = (tx.id(), self.ground.rules());
-        let taken = self.mempool.accept(id, tx.clone(), wall, &ChainState::default(), &rules);
+        let taken = self.mempool.accept(id, tx.clone(), wall, &self.ground.state(), &rules);
         taken.expect("it is valid");
         self.relay.accepted(Monotonic(START + ms), id);
         if let Some(peer) = from {

@@ -38,7 +38,7 @@ impl World {
         let node = &self.nodes[0];
         let mut slots = (0..3).flat_map(|round| (1..5).map(move |slot| (Round(round), Slot(slot))));
         slots
-            .find(|(round, slot)| node.plans.at(*round).juror(*slot) == Some(&node.own))
+            .find(|(round, slot)| node.chain.plan(*round).juror(*slot) == Some(&node.own))
             .expect("a fourth of the tickets are ours")
     }
 

@@ -6,7 +6,6 @@ use hypernode::machine::note::{ClockDistrust, MissReason};
 use hypernode::machine::records::{
     DutyRecord, MainRecord, StoredHeader, duty_key, height_key, point_key, pool_key,
 };
-use hypernode::rules::state::ChainState;
 use hypernode::types::block::{Block, Point};
 use hypernode::types::clock::{Height, Round, Slot, Timestamp};
 use hypernode::types::codec::encode;
@@ -29,9 +28,9 @@ fn bytes<T: Serialize>(value: &T) -> String {
 
 /// A chain of two blocks: the second has two heartbeats and a report.
 fn chain(sample: &Sample) -> (Block, Block) {
-    let mut state = ChainState::new(Round(0));
+    let mut state = sample.state(0);
     let first = sample.block(&sample.genesis(), &state, &[], sample.time(3, 0));
-    state.apply(Round(3), &first.messages);
+    state.apply(&first.header.header, &first.messages);
     let report = sample.report(3, 1, 0, TestRole::Tested);
     let messages = [sample.heartbeat(0, 3), sample.heartbeat(1, 3), report];
     let second = sample.block(&parent_of(&first), &state, &messages, sample.time(3, 2));
@@ -101,17 +100,21 @@ fn frames_of_every_kind_of_message() {
 fn records_and_keys_of_the_database() {
     let sample = Sample::new(&[1, 2, 3]);
     let (first, second) = chain(&sample);
-    let mut state = ChainState::new(Round(2));
-    state.apply(Round(3), &second.messages);
-    let nothing = state.apply(Round(4), &first.messages);
-    let undo = state.apply(Round(5), &first.messages);
+    let mut state = sample.state(2);
+    state.apply(&sample.header(3), &second.messages);
+    let nothing = state.apply(&sample.header(4), &first.messages);
+    let undo = state.apply(&sample.header(5), &first.messages);
     let point = Point { height: Height(0x0102_0304), hash: BlockHash(any_hash("block")) };
     let id = second.messages[0].id();
     let main = |undo| MainRecord { hash: point.hash, undo };
     let miss = |why| bytes(&DutyRecord::Missed(why));
     let clock = |distrust| miss(MissReason::Clock(distrust));
     let made = json!({
-        "stored_header": bytes(&StoredHeader { header: second.header.clone(), weight: 2 }),
+        "stored_header": bytes(&StoredHeader {
+            header: second.header.clone(),
+            weight: 2,
+            anchor: sample.anchor.seal,
+        }),
         "body": bytes(&second.messages),
         "main_record": bytes(&main(nothing)),
         "main_record_with_forgotten_keys": bytes(&main(undo)),

@@ -2,7 +2,6 @@
 
 use hypernode::rules::plan::{Test, dial_list};
 use hypernode::types::address::Address;
-use hypernode::types::clock::Round;
 use serde_json::{Map, Value, json};
 
 use super::compare;
@@ -31,7 +30,7 @@ fn plan(sample: &Sample, round: u64) -> Value {
         let texts: Vec<String> = list.iter().map(|hn| number(hn).to_string()).collect();
         texts.join(" ")
     };
-    let plan = sample.plans.at(Round(round));
+    let plan = sample.plan(round);
     let test = |test: &Test| {
         format!("{} tests {} by {}", number(&test.tester), number(&test.tested), test.kind.name())
     };

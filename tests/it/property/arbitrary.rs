@@ -94,7 +94,9 @@ pub fn block() -> impl Strategy<Value = Block> {
 }
 
 pub fn stored_header() -> impl Strategy<Value = StoredHeader> {
-    (header(), number()).prop_map(|(header, weight)| StoredHeader { header, weight })
+    (header(), number(), number(), hash()).prop_map(|(header, weight, index, checkpoint)| {
+        StoredHeader { header, weight, anchor: SealRef { index, checkpoint } }
+    })
 }
 
 pub fn duty() -> impl Strategy<Value = DutyRecord> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use hypernode::rules::refusal::Refusal;
 use hypernode::rules::state::{ChainState, Undo};
+use hypernode::types::block::Header;
 use hypernode::types::clock::Round;
 use hypernode::types::hash::Hash;
 use hypernode::types::key::{PublicKey, Signature};
@@ -44,9 +45,10 @@ proptest! {
 
     #[test]
     fn what_is_taken_back_leaves_no_trace(steps in steps(), kept in any::<Index>()) {
-        let mut state = ChainState::new(Round(0));
+        let sample = Sample::new(&[1]);
+        let mut state = sample.state(0);
         let mut round = 10;
-        let mut before: Vec<(ChainState, Vec<Tx>, Undo)> = Vec::new();
+        let mut before: Vec<(ChainState, Header, Vec<Tx>, Undo)> = Vec::new();
         let mut chain: BTreeSet<TxKey> = BTreeSet::new();
         for (pause, messages) in steps {
             round += pause;
@@ -62,16 +64,17 @@ proptest! {
             }
             chain.extend(taken.iter().map(Tx::key));
             let earlier = state.clone();
-            let undo = state.apply(Round(round), &taken);
+            let header = sample.header(round);
+            let undo = state.apply(&header, &taken);
             // What no block can repeat is forgotten, or the state would grow for ever.
-            let over = chain.iter().filter(|key| key.round.0 + 1 < round);
+            let over = chain.iter().filter(|key| key.statement().is_some_and(|it| it.round.0 + 1 < round));
             prop_assert_eq!(over.filter(|key| state.holds(key)).count(), 0);
-            before.push((earlier, taken, undo));
+            before.push((earlier, header, taken, undo));
         }
         let kept = kept.index(before.len());
         let again = before.split_off(kept);
-        for (earlier, messages, undo) in again.into_iter().rev() {
-            state.undo(&messages, undo);
+        for (earlier, header, messages, undo) in again.into_iter().rev() {
+            state.undo(&header, &messages, undo);
             prop_assert_eq!(&state, &earlier);
         }
     }
@@ -110,7 +113,7 @@ fn make(sample: &Sample, candidate: &Candidate) -> Option<Tx> {
             sample.heartbeat(sender.index(keys.len()), *round)
         }
         Candidate::Report { slot, index, role, round } => {
-            let plan = sample.plans.at(Round(*round));
+            let plan = sample.plan(*round);
             plan.test(hypernode::types::clock::Slot(*slot), *index)?;
             sample.report(*round, *slot, *index, *role)
         }
@@ -146,9 +149,9 @@ proptest! {
             ("messages_max = 1000", &limits[2]),
         ]);
         let rules = sample.rules();
-        let mut state = ChainState::new(Round(2));
+        let mut state = sample.state(2);
         let held: Vec<Tx> = held.iter().filter_map(|one| make(&sample, one)).collect();
-        state.apply(Round(3), &held);
+        state.apply(&sample.header(3), &held);
         let offered: Vec<Tx> = candidates.iter().filter_map(|one| make(&sample, one)).collect();
         let (at, juror) = (sample.time(3, slot), sample.juror(3, slot));
         let parent = sample.genesis();
@@ -176,7 +179,7 @@ proptest! {
         // What is left out is not valid beside what is in.
         for (id, why) in left_out {
             let tx = offered.iter().find(|tx| tx.id() == id).expect("one of those offered");
-            let alone = rules.check_message(tx, Round(3));
+            let alone = rules.check_message(tx, &sample.place(3), &state);
             let twice = state.holds(&tx.key()) || offered.iter().filter(|other| other.key() == tx.key()).count() > 1;
             prop_assert!(alone == Err(why) || why == Refusal::DuplicateKey && twice, "{} {:?}", tx, why);
         }

@@ -190,7 +190,7 @@ fn lists_in_messages_have_limits() {
     let (id, point) = (TxId(Hash([7; 32])), sample.genesis().point);
     let tx = sample.heartbeat(0, 0);
     let header = {
-        let state = hypernode::rules::state::ChainState::default();
+        let state = sample.state(0);
         sample.block(&sample.genesis(), &state, &[], sample.time(0, 0)).header
     };
     let with = |kind: u8, n: usize| match kind {

@@ -73,6 +73,7 @@ impl World {
                 peers_offset_ms: None,
             },
             refused_signature: 0,
+            evidence: Vec::new(),
             chain_tips: 1,
             refused_blocks: BTreeMap::new(),
         }
