@@ -2,6 +2,7 @@
 
 use super::Node;
 use crate::machine::event::PeerId;
+use crate::machine::records;
 use crate::machine::seals::Checked;
 use crate::machine::turn::Turn;
 use crate::types::seal::Seal;
@@ -29,5 +30,10 @@ impl Node {
             self.peers.blame(turn, peer, reason);
         }
         self.seals.tick(turn, &self.peers);
+        for index in self.chain.certified_index() + 1..=self.seals.certified().index {
+            let Some(seal) = records::seal(&turn.db, index) else { break };
+            self.chain.certified(seal.checkpoint(), &turn.db);
+            self.sync.wake();
+        }
     }
 }

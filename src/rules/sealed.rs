@@ -121,6 +121,21 @@ impl SealedState {
         at.is_ok_and(|at| round <= self.penalties[at].last_round)
     }
 
+    /// Takes in the voters that a listed checkpoint brings (§2): they are the active set, and full rounds count from it
+    /// as from genesis.
+    pub fn bring(&mut self, voters: &[Voter], network: &Network) {
+        self.voters = voters.to_vec();
+        self.full_rounds.clear();
+        self.active = voters
+            .iter()
+            .map(|voter| Active {
+                address: network.address_of(&voter.public_key),
+                public_key: voter.public_key,
+                last_round: self.round,
+            })
+            .collect();
+    }
+
     /// H("state", …).
     pub fn digest(&self) -> Hash {
         hash("state", &[&self.to_bytes()])

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::finality::Finality;
 use super::path::{previous_of, stored_best};
 use super::sealed::Fold;
 use super::tree::Tree;
@@ -31,6 +32,7 @@ impl Chain {
     ) -> Result<(Chain, Vec<Tx>), &'static str> {
         let anchor = Rc::new(Anchor::genesis(&network));
         plans.add(anchor.clone());
+        let genesis_seal = anchor.checkpoint;
         let genesis = Best {
             point: anchor.checkpoint.point(),
             at: None,
@@ -50,6 +52,7 @@ impl Chain {
             target: None,
             invalid: VecDeque::new(),
             doubles: Vec::new(),
+            finality: Finality::new(genesis_seal),
         };
         let messages = chain.load(db)?;
         Ok((chain, messages))
@@ -58,13 +61,20 @@ impl Chain {
     /// Reads the best chain and the tips beside it; the messages of its last two rounds come back.
     fn load(&mut self, db: &dyn Reader) -> Result<Vec<Tx>, &'static str> {
         self.load_seals(db)?;
+        let messages = self.load_blocks(db)?;
+        self.load_finality(db)?;
+        Ok(messages)
+    }
+
+    /// The best chain, its state and the tree; the messages of its last two rounds.
+    fn load_blocks(&mut self, db: &dyn Reader) -> Result<Vec<Tx>, &'static str> {
         let Some((key, value)) = db.last(Table::Main) else { return Ok(Vec::new()) };
         let height = key.try_into().map(u64::from_be_bytes).map_err(|_| "a key of table main")?;
         let record: records::MainRecord =
             records::parse(&value).ok_or("the last record of table main")?;
         let tip = Point { height: Height(height), hash: record.hash };
         let stored = records::header(db, &tip).ok_or("the header of the last block")?;
-        self.best = stored_best(tip, &stored);
+        self.best = self.naming(stored_best(tip, &stored));
         let round = stored.header.header.round;
         let recent = self.load_recent(tip, Round(round.0.saturating_sub(1)), db)?;
         self.load_state(round, db)?;
@@ -96,9 +106,8 @@ impl Chain {
     fn load_state(&mut self, last: Round, db: &dyn Reader) -> Result<(), &'static str> {
         let checkpoint = self.sealed.checkpoint;
         if checkpoint.index > 0 {
-            let sealed = records::header(db, &checkpoint.point()).ok_or("a sealed block")?;
-            let (named, present) = (sealed.header.header.seal, sealed.anchor);
-            self.state = ChainState::from_sealed(&self.sealed.state, named, present);
+            let sealed = self.best_at(&checkpoint.point(), db).ok_or("a sealed block")?;
+            self.state = ChainState::from_sealed(&self.sealed.state, sealed.seal, sealed.anchor);
         }
         let mut fold = Fold::new(self.sealed.clone());
         let mut height = checkpoint.height;
@@ -164,6 +173,7 @@ impl Chain {
                 header: Rc::new(stored.header),
                 weight: stored.weight,
                 anchor: stored.anchor,
+                proven: false,
                 stored: true,
                 full: true,
                 seen: Monotonic(0),
