@@ -26,6 +26,8 @@ pub struct Status {
     pub slot: Option<Slot>,
     /// Whether the present slot is a seal slot.
     pub seal_slot: bool,
+    /// Whose slot it is, as far as this node's chain says; null in seal slots.
+    pub juror: Option<PublicKey>,
     pub tip: TipStatus,
     pub sync: SyncStatus,
     pub peers: PeerCounts,

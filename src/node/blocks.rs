@@ -15,6 +15,7 @@ use crate::types::block::{Point, SignedHeader, messages_root};
 use crate::types::clock::{Monotonic, Now, Round};
 use crate::types::evidence::Evidence;
 use crate::types::hash::TxId;
+use crate::types::key::PublicKey;
 use crate::types::message::{ByeReason, Message, Tip};
 use crate::types::sign::BlockRecord;
 use crate::types::tx::Tx;
@@ -201,12 +202,7 @@ impl Node {
     pub(super) fn own_tip(&self, now: Now) -> Tip {
         let best = self.chain.best();
         let (round, slot) = best.at.unwrap_or_default();
-        let forger = self.network.clock.at(now.wall).and_then(|(round, slot)| {
-            let plan = self.chain.plan(round);
-            let juror = plan.juror(slot)?;
-            let anchor = self.chain.anchor_of(round);
-            anchor.state.active(juror).map(|active| active.public_key)
-        });
+        let forger = self.present_juror(now);
         // On the way back from a chain beside a seal we do not say that our chain goes through it.
         let seal = match self.chain.is_retreating() {
             true => self.chain.sealed().checkpoint.index,
@@ -214,6 +210,14 @@ impl Node {
         };
         let (point, weight) = (best.point, best.weight);
         Tip { point, round, slot, weight, seal, forger }
+    }
+
+    /// Whose slot it is, as far as our chain says.
+    pub(super) fn present_juror(&self, now: Now) -> Option<PublicKey> {
+        let (round, slot) = self.network.clock.at(now.wall)?;
+        let plan = self.chain.plan(round);
+        let anchor = self.chain.anchor_of(round);
+        anchor.state.active(plan.juror(slot)?).map(|active| active.public_key)
     }
 
     /// When the next early block's time comes.

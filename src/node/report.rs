@@ -24,6 +24,7 @@ impl Node {
             round: at.map(|(round, _)| round),
             slot: at.map(|(_, slot)| slot),
             seal_slot: at.is_some_and(|(_, slot)| !self.network.clock.is_forging(slot)),
+            juror: self.present_juror(now),
             tip: self.tip_status(),
             sync: self.sync.status(&self.chain, behind),
             peers: self.peer_counts(),

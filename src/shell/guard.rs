@@ -39,7 +39,7 @@ pub struct Guard {
 #[derive(Debug)]
 pub enum GuardError {
     /// It conflicts with what is there. The file is as it was, and the guard goes on.
-    Refused(Conflict),
+    Refused(Box<Conflict>),
     /// Another process uses it; its number as far as it is known.
     Locked { path: PathBuf, by: Option<u32> },
     /// It belongs to this key.

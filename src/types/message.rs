@@ -369,10 +369,7 @@ impl Message {
             }
             10 => {
                 // Two million empty bodies take 2 MiB on the wire and fifty in memory: counted first.
-                let (_, count): (u32, usize) = codec::decode_start(body)?;
-                if count > BODIES_MAX {
-                    return Err(CodecError::TooLong);
-                }
+                count(body, BODIES_MAX)?;
                 let (request, bodies) = codec::decode(body, max)?;
                 Message::Bodies { request, bodies }
             }
@@ -407,6 +404,8 @@ impl Message {
                 Message::WantSeals { request, after }
             }
             23 => {
+                // The other lists are of values about as long on the wire as in memory; seals take twice as much.
+                count(body, SEALS_MAX)?;
                 let (request, seals) = codec::decode(body, max)?;
                 Message::Seals { request, seals }
             }
@@ -437,9 +436,7 @@ impl Message {
             Message::Votes(votes) => votes.len() <= VOTES_MAX,
             Message::Proposal(proposal) => proposal.prepared.as_ref().is_none_or(fits),
             Message::Prepared(quorum) => fits(quorum),
-            Message::Seals { seals, .. } => {
-                seals.len() <= SEALS_MAX && seals.iter().all(|seal| fits(&seal.certificate))
-            }
+            Message::Seals { seals, .. } => seals.len() <= SEALS_MAX && seals.iter().all(seal_fits),
             Message::State { bytes, .. } => bytes.len() <= STATE_PART_BYTES,
             Message::Hello(_)
             | Message::Ping { .. }
@@ -456,8 +453,20 @@ impl Message {
     }
 }
 
+/// Looks at the count of a list after the number of its request, before there is room for the list.
+fn count(body: &[u8], max: usize) -> Result<(), CodecError> {
+    let (_, count): (u32, usize) = codec::decode_start(body)?;
+    if count > max { Err(CodecError::TooLong) } else { Ok(()) }
+}
+
 fn fits(quorum: &Quorum) -> bool {
     quorum.voters.len() <= HNS_MAX / 8 && quorum.signatures.len() <= HNS_MAX
+}
+
+fn seal_fits(seal: &Seal) -> bool {
+    fits(&seal.certificate)
+        && seal.registry.as_ref().is_none_or(|registry| registry.len() <= HNS_MAX)
+        && seal.voters.as_ref().is_none_or(|voters| voters.len() <= HNS_MAX)
 }
 
 impl Tip {

@@ -173,7 +173,13 @@ impl Vote {
     }
 
     /// Whether the voter it names signed it, for this network.
+    ///
+    /// A value of zeros has the bytes of a vote for nothing: taken as another value, anybody could make two votes of
+    /// one, and a culprit of an honest voter.
     pub fn is_signed(&self, network: &Network, verifier: &Verifier) -> bool {
+        if self.value == Some(Hash::default()) {
+            return false;
+        }
         let bytes = voted_bytes(self.index, self.view, self.step, self.value);
         verifier.verify(&self.voter, Purpose::Vote, &network.id(), &[&bytes], &self.signature)
     }

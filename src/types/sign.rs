@@ -58,15 +58,15 @@ pub struct Conflict {
 
 impl SignState {
     /// The state after signing `asked`; refused at or below what is held, except for the identical record.
-    pub fn admit(&self, asked: SignRecord) -> Result<SignState, Conflict> {
+    pub fn admit(&self, asked: SignRecord) -> Result<SignState, Box<Conflict>> {
         match (asked, self.block, self.vote) {
             (SignRecord::Block(block), Some(held), _)
                 if block != held && block.at() <= held.at() =>
             {
-                Err(Conflict { held: SignRecord::Block(held), asked })
+                Err(Box::new(Conflict { held: SignRecord::Block(held), asked }))
             }
             (SignRecord::Vote(vote), _, Some(held)) if vote != held && vote.at() <= held.at() => {
-                Err(Conflict { held: SignRecord::Vote(held), asked })
+                Err(Box::new(Conflict { held: SignRecord::Vote(held), asked }))
             }
             (SignRecord::Block(block), _, _) => Ok(SignState { block: Some(block), ..*self }),
             (SignRecord::Vote(vote), _, _) => Ok(SignState { vote: Some(vote), ..*self }),

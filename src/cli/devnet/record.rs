@@ -1,15 +1,12 @@
 //! What has been seen of a devnet, and the sum of it: which slots have a block, and why the others have none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use serde::Serialize;
 
 use super::recipe::Recipe;
 use super::watch::Answer;
 use crate::machine::status::{Duty, Status};
-use crate::rules::plan::Plan;
-use crate::rules::sealed::Anchor;
 use crate::shell::document::HeaderDocument;
 use crate::shell::engine::RecentBlock;
 use crate::types::address::Address;
@@ -32,14 +29,14 @@ const UNKNOWN: &str = "unknown";
 /// Everything seen.
 pub struct Record {
     network: Network,
-    anchor: Anchor,
     members: Vec<(String, Address)>,
     statuses: Vec<Option<Box<Status>>>,
     blocks: BTreeMap<(Round, Slot, BlockHash), RecentBlock>,
     duties: BTreeMap<(Round, Slot), Duty>,
-    /// Slots during which their juror answered.
-    heard: BTreeSet<(Round, Slot)>,
-    plan: Option<Rc<Plan>>,
+    /// Whose slots are whose, as the nodes said during them.
+    jurors: BTreeMap<(Round, Slot), usize>,
+    /// Slots during which a node answered.
+    heard: BTreeSet<(Round, Slot, usize)>,
 }
 
 /// The sum over some rounds.
@@ -63,28 +60,20 @@ impl Record {
     pub fn new(recipe: &Recipe) -> Record {
         let network = recipe.network.clone();
         Record {
-            anchor: Anchor::genesis(&network),
             members: recipe.nodes.iter().map(|node| (node.name.clone(), node.address)).collect(),
             statuses: recipe.nodes.iter().map(|_| None).collect(),
             network,
             blocks: BTreeMap::new(),
             duties: BTreeMap::new(),
+            jurors: BTreeMap::new(),
             heard: BTreeSet::new(),
-            plan: None,
         }
     }
 
     /// Takes an answer in; the blocks that nobody had before come back, in their order.
     pub fn take(&mut self, answer: Answer) -> Vec<RecentBlock> {
         if let Some(status) = &answer.status {
-            if let (Some(round), Some(slot)) = (status.round, status.slot) {
-                if self.juror(round, slot) == Some(answer.node) {
-                    self.heard.insert((round, slot));
-                }
-            }
-            for duty in &status.duties.recent {
-                self.duties.insert((duty.round, duty.slot), *duty);
-            }
+            self.hear(answer.node, status);
         }
         if let Some(place) = self.statuses.get_mut(answer.node) {
             *place = answer.status;
@@ -111,13 +100,28 @@ impl Record {
         self.statuses.iter().all(Option::is_some)
     }
 
-    /// The node whose slot it is; nobody in seal slots.
-    pub fn juror(&mut self, round: Round, slot: Slot) -> Option<usize> {
-        if self.plan.as_ref().is_none_or(|plan| plan.round != round) {
-            self.plan = Some(Rc::new(Plan::new(&self.network, &self.anchor.state, round)));
+    fn hear(&mut self, node: usize, status: &Status) {
+        if let Some(place) = status.round.zip(status.slot) {
+            self.heard.insert((place.0, place.1, node));
+            let address = status.juror.map(|key| self.network.address_of(&key));
+            let of = |address| self.members.iter().position(|(_, member)| *member == address);
+            // A node that lacks blocks may not know the newest seal, nor the jurors that follow from it.
+            let sure = !status.sync.behind || !self.jurors.contains_key(&place);
+            if let Some(juror) = address.and_then(of).filter(|_| sure) {
+                self.jurors.insert(place, juror);
+            }
         }
-        let juror = self.plan.as_ref().and_then(|plan| plan.juror(slot))?;
-        self.members.iter().position(|(_, address)| address == juror)
+        for duty in &status.duties.recent {
+            let place = (duty.round, duty.slot);
+            if self.jurors.get(&place).is_none_or(|juror| *juror == node) {
+                self.duties.insert(place, *duty);
+            }
+        }
+    }
+
+    /// The node whose slot it is, as far as anybody has said; nobody in seal slots.
+    pub fn juror(&self, round: Round, slot: Slot) -> Option<usize> {
+        self.jurors.get(&(round, slot)).copied()
     }
 
     /// The name of a node.
@@ -192,9 +196,14 @@ impl Record {
         match self.duties.get(place) {
             Some(Duty { missed: Some(why), .. }) => why.name(),
             Some(Duty { forged: Some(_), .. }) => ORPHANED,
-            Some(_) | None if self.heard.contains(place) => UNKNOWN,
+            Some(_) | None if self.has_heard_juror(place) => UNKNOWN,
             Some(_) | None => NOT_RUNNING,
         }
+    }
+
+    fn has_heard_juror(&self, (round, slot): &(Round, Slot)) -> bool {
+        let juror = self.juror(*round, *slot);
+        juror.is_some_and(|juror| self.heard.contains(&(*round, *slot, juror)))
     }
 
     fn first_kept(&self) -> Round {
@@ -212,6 +221,9 @@ impl Record {
         }
         while self.duties.len() > KEPT_MAX {
             self.duties.pop_first();
+        }
+        while self.jurors.len() > KEPT_MAX {
+            self.jurors.pop_first();
         }
         while self.heard.len() > KEPT_MAX {
             self.heard.pop_first();

@@ -216,7 +216,7 @@ impl View {
     }
 }
 
-fn doing(round: Round, slot: Slot, clock: Clock, record: &mut Record) -> String {
+fn doing(round: Round, slot: Slot, clock: Clock, record: &Record) -> String {
     if !clock.is_forging(slot) {
         return "seal slot".to_owned();
     }

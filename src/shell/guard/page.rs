@@ -105,8 +105,8 @@ mod tests {
     fn a_whole_page_is_read_with_suspicion_too() {
         let page = encode(&content());
         let mut newer = page;
-        newer[11] = 2;
-        assert_eq!(decode(&sealed(newer)), Err(PageError::Newer(2)));
+        newer[11] = 3;
+        assert_eq!(decode(&sealed(newer)), Err(PageError::Newer(3)));
         let mut older = page;
         older[11] = 0;
         assert_eq!(decode(&sealed(older)), Err(PageError::Damaged));

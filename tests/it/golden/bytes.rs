@@ -11,10 +11,11 @@ use hypernode::types::clock::{Height, Round, Slot, Timestamp};
 use hypernode::types::codec::encode;
 use hypernode::types::hash::BlockHash;
 use hypernode::types::hex;
-use hypernode::types::key::Purpose;
+use hypernode::types::key::{PublicKey, Purpose};
 use hypernode::types::message::{ByeReason, Hello, KIND_LATER, Message, Tip, body_max};
 use hypernode::types::network::Network;
-use hypernode::types::sign::{BlockRecord, SignState};
+use hypernode::types::seal::{Checkpoint, Proposal, Quorum, Registered, Seal, Step, Vote, Voter};
+use hypernode::types::sign::{BlockRecord, Lock, SignState, VoteRecord};
 use hypernode::types::tx::{Body, TestRole};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -80,12 +81,74 @@ fn messages(sample: &Sample) -> Vec<(&'static str, Message)> {
     ]
 }
 
+fn checkpoint(block: &Block) -> Checkpoint {
+    Checkpoint {
+        index: 300,
+        round: block.header.header.round,
+        height: block.header.header.height,
+        block: block.header.hash(),
+        state: any_hash("state"),
+        registry: any_hash("registry"),
+        voters: any_hash("voters"),
+    }
+}
+
+/// What voters send, and what is sent of seals.
+fn seal_messages(sample: &Sample) -> Vec<(&'static str, Message)> {
+    let checkpoint = checkpoint(&chain(sample).1);
+    let vote = |voter: usize, view, step, value| {
+        let key = &sample.keys()[voter];
+        Vote::sign((300, view, step), value, key, &sample.network, &sample.verifier)
+    };
+    let value = Some(checkpoint.id());
+    let quorum = |view, step| {
+        let signed = |at: u16| (at, vote(at.into(), view, step, value).signature);
+        Quorum::new(checkpoint, view, &[signed(1), signed(2)])
+    };
+    let proposal = |view, prepared| {
+        let vote = vote(1, view, Step::Propose, value);
+        Message::Proposal(Box::new(Proposal { vote, checkpoint, prepared }))
+    };
+    let registered = Registered {
+        address: sample.network.address_of(&sample.keys()[0].public()),
+        ip: [127, 1, 0, 1].into(),
+        port: 6969,
+        weight: 1,
+        owner: [5; 28],
+        reward: [6; 28],
+        since: 773_801,
+    };
+    let public_key: PublicKey = sample.keys()[0].public();
+    let certificate = quorum(2, Step::Commit);
+    let unchanged = Seal { certificate: certificate.clone(), registry: None, voters: None };
+    let (registry, voters) = (Some(vec![registered]), Some(vec![Voter { public_key, weight: 1 }]));
+    let changed = Seal { certificate, registry, voters };
+    let (request, votes) =
+        (300, vec![vote(0, 2, Step::Prepare, value), vote(2, 3, Step::Commit, None)]);
+    vec![
+        ("proposal", proposal(0, None)),
+        ("proposal_with_prepare_quorum", proposal(2, Some(quorum(1, Step::Prepare)))),
+        ("vote", Message::Vote(votes[0])),
+        ("vote_for_nothing", Message::Vote(votes[1])),
+        (
+            "want_votes",
+            Message::WantVotes { index: 300, view: 2, prepares: vec![0b101], commits: vec![] },
+        ),
+        ("votes", Message::Votes(votes)),
+        ("prepared", Message::Prepared(Box::new(quorum(1, Step::Prepare)))),
+        ("want_seals", Message::WantSeals { request, after: 299 }),
+        ("seals", Message::Seals { request, seals: vec![unchanged, changed] }),
+        ("want_state", Message::WantState { request, index: 300, part: 1 }),
+        ("state", Message::State { request, bytes_total: 600_000, bytes: vec![7; 5] }),
+    ]
+}
+
 #[test]
 fn frames_of_every_kind_of_message() {
     let sample = Sample::new(&[1, 2, 3]);
     let mut made = Map::new();
     let mut kinds = BTreeSet::new();
-    for (name, message) in messages(&sample) {
+    for (name, message) in messages(&sample).into_iter().chain(seal_messages(&sample)) {
         let frame = message.to_frame();
         assert_eq!(Message::from_body(message.kind(), &frame[5..]), Ok(Some(message.clone())));
         kinds.insert(message.kind());
@@ -109,6 +172,11 @@ fn records_and_keys_of_the_database() {
     let main = |undo| MainRecord { hash: point.hash, undo };
     let miss = |why| bytes(&DutyRecord::Missed(why));
     let clock = |distrust| miss(MissReason::Clock(distrust));
+    let lock = Lock { view: 2, value: any_hash("checkpoint") };
+    let vote = |lock: Option<Lock>, step| {
+        let value = lock.map(|lock| lock.value);
+        VoteRecord { index: 300, view: 2, step, value, lock }
+    };
     let made = json!({
         "stored_header": bytes(&StoredHeader {
             header: second.header.clone(),
@@ -138,6 +206,8 @@ fn records_and_keys_of_the_database() {
             block: Some(BlockRecord { round: Round(300), slot: Slot(4), hash: point.hash }),
             vote: None,
         }),
+        "sign_state_with_vote": bytes(&SignState { block: None, vote: Some(vote(Some(lock), Step::Commit)) }),
+        "sign_state_with_vote_for_nothing": bytes(&SignState { block: None, vote: Some(vote(None, Step::Prepare)) }),
         "sign_state_empty": bytes(&SignState::default()),
         "keys": {
             "point": hex::encode(&point_key(&point)),

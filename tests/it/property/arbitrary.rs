@@ -2,14 +2,17 @@
 
 use hypernode::machine::note::{ClockDistrust, MissReason};
 use hypernode::machine::records::{DutyRecord, StoredHeader};
+use hypernode::types::address::Address;
 use hypernode::types::block::{Block, Header, Point, SealRef, SignedHeader};
 use hypernode::types::clock::{Height, Round, Slot, Timestamp};
 use hypernode::types::hash::{BlockHash, Hash, TxId};
 use hypernode::types::key::{PublicKey, Signature};
 use hypernode::types::message::{ByeReason, Hello, Message, Tip};
-use hypernode::types::sign::{BlockRecord, SignState};
+use hypernode::types::seal::{Checkpoint, Proposal, Quorum, Registered, Seal, Step, Vote, Voter};
+use hypernode::types::sign::{BlockRecord, Lock, SignState, VoteRecord};
 use hypernode::types::tx::{Body, Outcome, TestRole, Tx};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 pub fn hash() -> impl Strategy<Value = Hash> {
@@ -69,7 +72,7 @@ pub fn tx() -> impl Strategy<Value = Tx> {
 
 pub fn header() -> impl Strategy<Value = SignedHeader> {
     let place = (any::<u32>(), number(), number(), slot(), number());
-    let content = (hash(), hash(), number(), hash(), proptest::option::of(hash()), key());
+    let content = (hash(), hash(), number(), hash(), option::of(hash()), key());
     (place, content, signature()).prop_map(|(place, content, signature)| {
         let (version, height, round, slot, timestamp) = place;
         let (previous, messages_root, index, checkpoint, reveal, forger) = content;
@@ -110,13 +113,73 @@ pub fn duty() -> impl Strategy<Value = DutyRecord> {
 }
 
 pub fn sign_state() -> impl Strategy<Value = SignState> {
-    let record = (number().prop_map(Round), slot(), hash().prop_map(BlockHash));
-    proptest::option::of(record.prop_map(|(round, slot, hash)| BlockRecord { round, slot, hash }))
-        .prop_map(|block| SignState { block, vote: None })
+    let block = (number().prop_map(Round), slot(), hash().prop_map(BlockHash))
+        .prop_map(|(round, slot, hash)| BlockRecord { round, slot, hash });
+    let lock = (any::<u32>(), hash()).prop_map(|(view, value)| Lock { view, value });
+    let vote = (number(), any::<u32>(), step(), option::of(hash()), option::of(lock))
+        .prop_map(|(index, view, step, value, lock)| VoteRecord { index, view, step, value, lock });
+    (option::of(block), option::of(vote)).prop_map(|(block, vote)| SignState { block, vote })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![Just(Step::Propose), Just(Step::Prepare), Just(Step::Commit)]
+}
+
+pub fn checkpoint() -> impl Strategy<Value = Checkpoint> {
+    (number(), number(), point(), hash(), hash(), hash()).prop_map(
+        |(index, round, point, state, registry, voters)| Checkpoint {
+            index,
+            round: Round(round),
+            height: point.height,
+            block: point.hash,
+            state,
+            registry,
+            voters,
+        },
+    )
+}
+
+pub fn vote() -> impl Strategy<Value = Vote> {
+    let place = (number(), any::<u32>(), step());
+    (place, option::of(hash()), key(), signature()).prop_map(|(place, value, voter, signature)| {
+        let (index, view, step) = place;
+        Vote { index, view, step, value, voter, signature }
+    })
+}
+
+/// Positions and signatures need not belong together: the codec does not ask.
+pub fn quorum() -> impl Strategy<Value = Quorum> {
+    (checkpoint(), any::<u32>(), vec(any::<u8>(), 0..4), vec(signature(), 0..3)).prop_map(
+        |(checkpoint, view, voters, signatures)| Quorum { checkpoint, view, voters, signatures },
+    )
+}
+
+fn proposal() -> impl Strategy<Value = Proposal> {
+    (vote(), checkpoint(), option::of(quorum())).prop_map(|(vote, checkpoint, prepared)| Proposal {
+        vote,
+        checkpoint,
+        prepared,
+    })
+}
+
+fn registered() -> impl Strategy<Value = Registered> {
+    let place = (key(), any::<[u8; 4]>(), any::<u16>(), any::<u8>());
+    (place, any::<[u8; 28]>(), any::<[u8; 28]>(), number()).prop_map(
+        |((key, ip, port, weight), owner, reward, since)| {
+            let address = Address::of(&key, 0x7f);
+            Registered { address, ip: ip.into(), port, weight, owner, reward, since }
+        },
+    )
+}
+
+pub fn seal() -> impl Strategy<Value = Seal> {
+    let voter = (key(), any::<u8>()).prop_map(|(public_key, weight)| Voter { public_key, weight });
+    (quorum(), option::of(vec(registered(), 0..3)), option::of(vec(voter, 0..3)))
+        .prop_map(|(certificate, registry, voters)| Seal { certificate, registry, voters })
 }
 
 fn tip() -> impl Strategy<Value = Tip> {
-    (point(), number(), slot(), number(), number(), proptest::option::of(key())).prop_map(
+    (point(), number(), slot(), number(), number(), option::of(key())).prop_map(
         |(point, round, slot, weight, seal, forger)| {
             let round = Round(round);
             Tip { point, round, slot, weight, seal, forger }
@@ -143,6 +206,35 @@ fn reason() -> impl Strategy<Value = ByeReason> {
 
 /// Every kind of message, with lists that fit.
 pub fn message() -> impl Strategy<Value = Message> {
+    prop_oneof![chain_message(), seal_message()]
+}
+
+fn seal_message() -> impl Strategy<Value = Message> {
+    let request = any::<u32>;
+    let bits = || vec(any::<u8>(), 0..5);
+    prop_oneof![
+        proposal().prop_map(|proposal| Message::Proposal(Box::new(proposal))),
+        vote().prop_map(Message::Vote),
+        (number(), any::<u32>(), bits(), bits()).prop_map(|(index, view, prepares, commits)| {
+            Message::WantVotes { index, view, prepares, commits }
+        }),
+        vec(vote(), 0..4).prop_map(Message::Votes),
+        quorum().prop_map(|quorum| Message::Prepared(Box::new(quorum))),
+        (request(), number()).prop_map(|(request, after)| Message::WantSeals { request, after }),
+        (request(), vec(seal(), 0..3))
+            .prop_map(|(request, seals)| Message::Seals { request, seals }),
+        (request(), number(), any::<u32>()).prop_map(|(request, index, part)| Message::WantState {
+            request,
+            index,
+            part
+        }),
+        (request(), any::<u32>(), vec(any::<u8>(), 0..60)).prop_map(
+            |(request, bytes_total, bytes)| Message::State { request, bytes_total, bytes }
+        ),
+    ]
+}
+
+fn chain_message() -> impl Strategy<Value = Message> {
     let ids = |least| vec(hash().prop_map(TxId), least..5_usize);
     let request = any::<u32>;
     prop_oneof![

@@ -5,8 +5,12 @@ use crate::cli::devnet::directory::Directory;
 use crate::cli::devnet::recipe::Wish;
 use crate::machine::note::MissReason;
 use crate::machine::status::{ClockStatus, Duties, PeerCounts, PoolStatus, SyncStatus, TipStatus};
+use crate::rules::plan::Plan;
+use crate::rules::sealed::Anchor;
 use crate::types::clock::Height;
 use crate::types::hash::hash;
+use crate::types::key::PublicKey;
+use crate::types::network::Founder;
 
 /// A devnet of 3 nodes with 2 slots in a round.
 fn recipe() -> Recipe {
@@ -50,6 +54,7 @@ impl World {
             round: Some(round),
             slot: Some(slot),
             seal_slot: false,
+            juror: self.plan(at.0).juror(slot).map(|address| self.key_of(address)),
             tip: TipStatus { point: tip, round: None, slot: None, weight: 0, seal: 0 },
             sync: SyncStatus {
                 behind: false,
@@ -85,8 +90,22 @@ impl World {
         self.record.take(answer);
     }
 
-    fn juror(&mut self, round: u64, slot: u32) -> usize {
-        self.record.juror(Round(round), Slot(slot)).expect("a forging slot has one")
+    fn plan(&self, round: u64) -> Plan {
+        let network = &self.recipe.network;
+        Plan::new(network, &Anchor::genesis(network).state, Round(round))
+    }
+
+    fn key_of(&self, address: &Address) -> PublicKey {
+        let network = &self.recipe.network;
+        let own = |founder: &&Founder| network.address_of(&founder.public_key) == *address;
+        network.founders.iter().find(own).expect("all are founders").public_key
+    }
+
+    fn juror(&self, round: u64, slot: u32) -> usize {
+        let plan = self.plan(round);
+        let address = plan.juror(Slot(slot)).expect("a forging slot has one");
+        let member = self.recipe.nodes.iter().position(|node| node.address == *address);
+        member.expect("all are members")
     }
 }
 
