@@ -102,6 +102,7 @@ pub struct Node {
     /// Messages that clients submitted, with the round they are for: on disk until it is over.
     submitted: BTreeMap<TxId, Round>,
     announced: Point,
+    announced_seal: u64,
     announced_at: Monotonic,
     started: Monotonic,
     refused_blocks: BTreeMap<&'static str, u64>,
@@ -133,6 +134,7 @@ impl Node {
             relay: Relay::new(network.clock.slot_ms),
             sync: Sync::new(network.clock.slot_ms),
             announced: chain.best().point,
+            announced_seal: chain.certified_index(),
             announced_at: now.mono,
             timekeeper: Timekeeper::default(),
             round: None,

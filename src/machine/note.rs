@@ -32,7 +32,7 @@ pub enum Note {
     /// Views of an instance after the first: the view before came to nothing.
     ViewEntered { index: u64, view: u32 },
     /// A seal is certified. The delay is from the end of its last forging slot, for one decided while we looked on.
-    Sealed { seal: SealRef, point: Point, round: Round, view: u32, delay_ms: Option<u64> },
+    Sealed { seal: SealRef, point: Point, round: Round, delay_ms: Option<u64> },
     /// A block is not valid on its chain.
     BlockRefused { point: Point, why: Refusal },
     /// Somebody signed twice, and nothing was known of it.

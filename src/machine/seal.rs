@@ -162,6 +162,11 @@ impl Sealing {
         self.wake();
     }
 
+    /// How late a seal was that was decided here lately.
+    pub fn delay_of(&self, index: u64) -> Option<u64> {
+        self.delay.filter(|(of, _)| *of == index).map(|(_, ms)| ms)
+    }
+
     /// For people: where sealing stands.
     pub fn status(&self, now: Now, chain: &Chain, seals: &Seals) -> SealStatus {
         let certified = seals.certified();
@@ -172,7 +177,7 @@ impl Sealing {
             round: certified.round,
             adopted: chain.sealed().seal.index,
             age_rounds: round.map(|round| round.0.saturating_sub(certified.round.0)),
-            delay_ms: self.delay.filter(|(index, _)| *index == certified.index).map(|(_, ms)| ms),
+            delay_ms: self.delay_of(certified.index),
             open: self.open.as_ref().and_then(|open| open.status(now.mono, &self.network)),
         }
     }

@@ -49,8 +49,11 @@ pub fn state(turn: &mut Turn, peer: PeerId, request: u32, index: u64, part: u32)
 
 /// Which of these points is on our chain.
 pub fn find(turn: &mut Turn, peer: PeerId, request: u32, locator: &[Point], chain: &Chain) {
-    let point = chain.intersect(locator, &turn.db);
-    turn.out.send(peer, Message::Intersect { request, point });
+    let answer = match chain.intersect(locator, &turn.db) {
+        Some(point) => Message::Intersect { request, point },
+        None => Message::Gone { request },
+    };
+    turn.out.send(peer, answer);
 }
 
 /// Headers of our chain above a point. While the tip `announced` last is not on it, on the way to another chain, there

@@ -2,6 +2,8 @@
 
 use super::Node;
 use crate::machine::event::PeerId;
+use crate::machine::note::Note;
+use crate::machine::records;
 use crate::machine::seals::Checked;
 use crate::machine::turn::Turn;
 use crate::types::seal::Seal;
@@ -29,5 +31,19 @@ impl Node {
             self.peers.blame(turn, peer, reason);
         }
         self.seals.tick(turn, &self.peers);
+        self.certify(turn);
+    }
+
+    /// Tells the chain of seals that are certified now.
+    pub(super) fn certify(&mut self, turn: &mut Turn) {
+        for index in self.chain.certified_index() + 1..=self.seals.certified().index {
+            let Some(seal) = records::seal(&turn.db, index) else { break };
+            self.chain.certified(seal.checkpoint(), &turn.db);
+            self.sync.wake();
+            let (seal, point, round) =
+                (seal.checkpoint().seal(), seal.checkpoint().point(), seal.checkpoint().round);
+            let delay_ms = self.sealing.delay_of(index);
+            turn.out.note(Note::Sealed { seal, point, round, delay_ms });
+        }
     }
 }

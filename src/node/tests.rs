@@ -14,9 +14,10 @@ use crate::machine::note::Note;
 use crate::types::block::SignedHeader;
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
 use crate::types::hash::{BlockHash, Hash, hash};
-use crate::types::key::Verifier;
+use crate::types::key::{PublicKey, Verifier};
 use crate::types::message::Message;
 use crate::types::network::{Endpoint, Network};
+use crate::types::seal::{Step, Vote};
 
 const SLOT_MS: u64 = 2_000;
 
@@ -34,6 +35,8 @@ struct World {
     down: Option<usize>,
     /// Blocks that any node has shown to the other.
     shown: BTreeMap<(Round, Slot), BTreeSet<BlockHash>>,
+    /// Votes that any node has shown, by voter and place.
+    voted: BTreeMap<(PublicKey, u64, u32, Step), BTreeSet<Option<Hash>>>,
     /// Blocks that node 1 has said it holds.
     stored: Vec<BlockHash>,
 }
@@ -53,6 +56,7 @@ impl World {
             network,
             down: None,
             shown: BTreeMap::new(),
+            voted: BTreeMap::new(),
             stored: Vec::new(),
         };
         for index in 0..usize::from(count) {
@@ -140,6 +144,16 @@ impl World {
             let at = (header.header.round, header.header.slot);
             self.shown.entry(at).or_default().insert(header.hash());
         };
+        let votes: &[Vote] = match message {
+            Message::Vote(vote) => std::slice::from_ref(vote),
+            Message::Proposal(proposal) => std::slice::from_ref(&proposal.vote),
+            Message::Votes(votes) => votes,
+            _ => &[],
+        };
+        for vote in votes {
+            let place = (vote.voter, vote.index, vote.view, vote.step);
+            self.voted.entry(place).or_default().insert(vote.value);
+        }
         if let Message::NewBlock { header, .. } = message {
             show(header);
         }

@@ -36,7 +36,6 @@ impl Node {
     /// More than two thirds have committed: their votes are a certificate.
     fn decided(&mut self, turn: &mut Turn, certificate: Quorum) {
         let checkpoint = certificate.checkpoint;
-        let view = certificate.view;
         let before = *self.seals.certified();
         let (registry, voters) =
             if (checkpoint.registry, checkpoint.voters) == (before.registry, before.voters) {
@@ -55,16 +54,8 @@ impl Node {
         let seal = Seal { certificate, registry, voters };
         if self.seals.add(turn, seal) == SealVerdict::Added {
             let end = self.network.clock.end_of_forging(checkpoint.round);
-            let delay_ms = turn.now.wall.since(end);
-            self.sealing.decided(checkpoint.index, delay_ms);
-            let delay_ms = Some(delay_ms);
-            turn.out.note(Note::Sealed {
-                seal: checkpoint.seal(),
-                point: checkpoint.point(),
-                round: checkpoint.round,
-                view,
-                delay_ms,
-            });
+            self.sealing.decided(checkpoint.index, turn.now.wall.since(end));
+            self.certify(turn);
         }
     }
 

@@ -110,16 +110,18 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::ViewEntered { index, view } => {
             (Level::Info, format!("sealing: view {view} of seal {index}"))
         }
-        Note::Sealed { seal, point, round, view, delay_ms } => {
+        Note::Sealed { seal, point, round, delay_ms } => {
             let delay = delay_ms.map(|ms| format!(", {ms} ms after its last slot"));
             let line = format!(
-                "seal {} of round {round}: block {} {} in view {view}{}",
+                "seal {} of round {round}: block {} {}{}",
                 seal.index,
                 point.height,
                 point.hash.0.short(),
                 delay.unwrap_or_default()
             );
-            (Level::Info, line)
+            // A newcomer fetches all there are.
+            let level = if delay_ms.is_some() { Level::Info } else { Level::Debug };
+            (level, line)
         }
         Note::BlockRefused { point, why } => {
             (Level::Warn, format!("block {} {} refused: {why}", point.height, point.hash.0.short()))

@@ -7,6 +7,7 @@ mod disk;
 mod draw;
 mod golden;
 mod guard;
+mod history;
 mod property;
 mod rules;
 mod sample;

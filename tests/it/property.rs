@@ -5,6 +5,7 @@ mod arbitrary;
 mod chain;
 mod codec;
 mod plan;
+mod seal;
 
 use proptest::test_runner::{Config, RngSeed};
 

@@ -1,6 +1,8 @@
 //! Seals by whole nodes.
 
 use super::*;
+use crate::machine::event::Fault;
+use crate::types::sign::SignRecord;
 
 #[test]
 fn a_round_is_sealed_in_its_seal_slot() {
@@ -17,5 +19,70 @@ fn a_round_is_sealed_in_its_seal_slot() {
             let seal = node.status(world.now()).seal;
             assert_eq!((seal.index, seal.adopted), (3, 3), "{seal:?}");
         }
+    }
+}
+
+/// Node 0 dies in the event of its `number`th vote, after so many of its effects, and comes back later. Whether it came
+/// to that.
+fn dies_voting(number: usize, count: usize, away_ms: u64) -> bool {
+    let mut world = World::new(2);
+    world.run_until(5 * SLOT_MS - 100);
+    let mut votes = 0;
+    let effects = loop {
+        world.now_ms += 20;
+        assert!(world.now_ms < world.network.clock.origin.0 + 6 * SLOT_MS, "it votes in time");
+        world.deliver(1, Event::Wake);
+        let now = world.now();
+        let effects = world.nodes[0].handle(now, Event::Wake, &world.disks[0]);
+        let voted = matches!(effects.first(), Some(Effect::Guard(SignRecord::Vote(_))));
+        votes += usize::from(voted);
+        if voted && votes == number {
+            break effects;
+        }
+        for effect in effects {
+            for (index, event) in world.perform(0, effect) {
+                world.deliver(index, event);
+            }
+        }
+        if world.nodes[0].status(world.now()).seal.index > 0 {
+            return false;
+        }
+    };
+    if effects.len() < count {
+        return false;
+    }
+    world.down = Some(0);
+    for effect in effects.into_iter().take(count) {
+        for (index, event) in world.perform(0, effect) {
+            world.deliver(index, event);
+        }
+    }
+    world.run_until(5 * SLOT_MS + away_ms);
+    world.down = None;
+    world.nodes[0] = world.open(0);
+    world.deliver(1, Event::Disconnected { peer: PeerId(1), fault: Fault::None });
+    world.run_until(5 * SLOT_MS + away_ms + 2 * 6 * SLOT_MS);
+
+    let case = format!("vote {number}, {count} effects, back after {away_ms} ms");
+    for (place, values) in &world.voted {
+        assert_eq!(values.len(), 1, "{case}: two votes for {place:?}: {values:?}");
+    }
+    let seals: Vec<_> = world.nodes.iter().map(|node| node.status(world.now()).seal).collect();
+    assert_eq!(seals[0].adopted, seals[1].adopted, "{case}: {seals:?}");
+    let rounds = (5 * SLOT_MS + away_ms) / (6 * SLOT_MS) + 1;
+    assert!(seals[0].round >= Round(rounds), "{case}: sealing goes on: {seals:?}");
+    true
+}
+
+#[test]
+fn a_death_after_any_effect_of_voting_shows_no_second_vote() {
+    // Back within the view, after some views, and when there is more to be sealed than before.
+    for away_ms in [200, 1_500, 6 * SLOT_MS] {
+        let mut votes = 0;
+        while dies_voting(votes + 1, 0, away_ms) {
+            votes += 1;
+            assert!((1..).take_while(|count| dies_voting(votes, *count, away_ms)).count() >= 2);
+        }
+        assert!(votes >= 2, "it prepares and commits at least");
     }
 }
