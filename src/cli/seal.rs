@@ -48,18 +48,17 @@ impl Seal {
             return api.print(&path, out);
         }
         let seal: SealDocument = api.value(&path)?;
-        for (name, value) in [
-            ("seal", seal.index.to_string()),
-            ("id", seal.id.to_string()),
-            ("round", seal.round.to_string()),
-            ("height", seal.height.to_string()),
-            ("block", seal.block.to_string()),
-            ("state", seal.state_digest.to_string()),
-            ("decided", decided(&seal)),
-            ("registry", change(seal.registry_changed).to_owned()),
-            ("voters", change(seal.voters_changed).to_owned()),
-        ] {
-            out.line(format_args!("{name:<9} {value}"))?;
+        let mut put = |name: &str, value: &str| out.line(format_args!("{name:<9} {value}"));
+        put("seal", &seal.index.to_string())?;
+        put("id", &seal.id.to_string())?;
+        put("round", &seal.round.to_string())?;
+        put("height", &seal.height.to_string())?;
+        put("block", &seal.block.to_string())?;
+        put("state", &seal.state_digest.to_string())?;
+        put("decided", &decided(&seal))?;
+        if seal.index > 0 {
+            put("registry", change(seal.registry_changed))?;
+            put("voters", change(seal.voters_changed))?;
         }
         out.line("")?;
         out.line(voters(&seal))?;
@@ -118,4 +117,32 @@ fn voters(seal: &SealDocument) -> String {
         table.row(vec![address.to_owned(), weight, signed, next]);
     }
     table.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::seal::Step;
+
+    #[test]
+    fn a_late_seal_says_what_it_needs_and_lacks() {
+        let mut open = OpenSeal {
+            index: 7,
+            view: 2,
+            step: Step::Prepare,
+            open_ms: 48_000,
+            late: true,
+            voted_percent: 55,
+            needed_percent: 67,
+            missing: Vec::new(),
+            missing_count: 3,
+        };
+        let names = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(
+            waiting(&open, &names),
+            "sealing needs 67 %, has 55 %, missing: a, b and 1 more; seal 7, view 2, for 48 s"
+        );
+        (open.voted_percent, open.missing_count) = (100, 0);
+        assert_eq!(waiting(&open, &[]), "sealing needs 67 %, has 100 %; seal 7, view 2, for 48 s");
+    }
 }

@@ -177,13 +177,9 @@ impl Record {
         let open = statuses.filter_map(|status| status.seal.open.as_ref());
         let late = open.filter(|open| open.late && open.index > sealed);
         let open = late.max_by_key(|open| (open.view, open.open_ms))?;
-        let missing = open.missing.iter().map(|address| self.named(address).to_owned());
-        Some((open, missing.collect()))
-    }
-
-    fn named<'a>(&'a self, address: &'a str) -> &'a str {
-        let node = self.members.iter().find(|(_, member)| member.to_string() == address);
-        node.map_or(address, |(name, _)| name)
+        let missing = |address: &Address| open.missing.contains(&address.to_string());
+        let names = self.members.iter().filter(|(_, address)| missing(address));
+        Some((open, names.map(|(name, _)| name.clone()).collect()))
     }
 
     /// The newest blocks, newest first.

@@ -140,3 +140,77 @@ impl VoterDocument {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::bed::{self, Disk, Ground};
+    use crate::machine::records::{Draft, StoredSeal, Table};
+    use crate::types::hash::hash;
+    use crate::types::network::Listed;
+    use crate::types::seal::{Quorum, voters_digest};
+
+    fn checkpoint(before: &Checkpoint, voters: &[Voter]) -> Checkpoint {
+        let index = before.index + 1;
+        let block = BlockHash(hash("test", &[&index.to_be_bytes()]));
+        let (round, height, voters) = (Round(index), Height(index), voters_digest(voters));
+        Checkpoint { index, round, height, block, voters, ..*before }
+    }
+
+    fn store(disk: &mut Disk, seal: Seal, voters_at: u64) {
+        let index = seal.certificate.checkpoint.index;
+        let mut draft = Draft::new(disk);
+        let stored = StoredSeal { seal, registry_at: 0, voters_at };
+        draft.put(Table::Seals, records::index_key(index), &stored);
+        let batch = draft.into_batch();
+        disk.write(batch);
+    }
+
+    /// Four founders certify seal 1, which leaves the first of them out; seal 2 is listed, without a certificate.
+    fn sealed() -> (Network, Disk, Electorate) {
+        let ground = Ground::new(bed::network(4, &[]));
+        let genesis = Anchor::genesis(&ground.network);
+        let founders = Electorate::new(&genesis.state.voters);
+        let fewer = founders.voters()[1..].to_vec();
+        let first = checkpoint(&genesis.checkpoint, &fewer);
+        let second = checkpoint(&first, &fewer);
+        let mut disk = Disk::default();
+        let certificate = ground.certificate(first, &founders, 3);
+        store(&mut disk, Seal { certificate, registry: None, voters: Some(fewer) }, 1);
+        let certificate = Quorum::new(second, 0, &[]);
+        store(&mut disk, Seal { certificate, registry: None, voters: None }, 1);
+        let mut network = Network::clone(&ground.network);
+        network.checkpoints = vec![Listed { checkpoint: second, voters: None }];
+        (network, disk, founders)
+    }
+
+    #[test]
+    fn a_seal_shows_who_signed_and_who_votes_next() {
+        let (network, disk, founders) = sealed();
+        let names: Vec<String> = founders
+            .voters()
+            .iter()
+            .map(|voter| network.address_of(&voter.public_key).to_string())
+            .collect();
+        let addresses =
+            |of: &[VoterDocument]| of.iter().map(|voter| voter.address.clone()).collect::<Vec<_>>();
+        assert_eq!(SealDocument::newest(&disk), 2);
+
+        let first = SealDocument::at(&disk, &network, 1).expect("it is there");
+        let certificate = first.certificate.expect("it has one");
+        assert_eq!((certificate.signed_weight, certificate.total_weight), (3, 4));
+        assert_eq!((certificate.percent, first.listed), (75, false));
+        assert_eq!((first.registry_changed, first.voters_changed), (false, true));
+        assert_eq!(addresses(&first.voters), names);
+        let signed: Vec<_> = first.voters.iter().map(|voter| voter.signed).collect();
+        assert_eq!(signed, [Some(true), Some(true), Some(true), Some(false)]);
+        assert_eq!(addresses(&first.next_voters), names[1..]);
+
+        let second = SealDocument::at(&disk, &network, 2).expect("it is there");
+        assert!(second.listed && second.certificate.is_none() && !second.voters_changed);
+        assert_eq!(addresses(&second.voters), names[1..]);
+        assert_eq!(addresses(&second.next_voters), names[1..]);
+        assert!(second.voters.iter().all(|voter| voter.signed.is_none()));
+        assert!(SealDocument::at(&disk, &network, 3).is_none());
+    }
+}
