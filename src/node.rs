@@ -1,6 +1,7 @@
 //! The node: routes each event to the machines and joins what they say. No rule lives here.
 
 mod blocks;
+mod custody;
 #[cfg(test)]
 mod hostile;
 mod messages;
@@ -13,8 +14,10 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::machine::chain::Chain;
+use crate::machine::custody::Custody;
 use crate::machine::duty::{self, DutyKeeper};
 use crate::machine::event::{Answer, Effect, Event, Outbox, PeerId, Request};
+use crate::machine::halt::Halt;
 use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
@@ -32,7 +35,7 @@ use crate::types::key::{PublicKey, SecretKey, Verifier};
 use crate::types::message::{ByeReason, Message};
 use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
-use crate::types::sign::SignState;
+use crate::types::sign::{SignState, Standing};
 
 use blocks::Early;
 
@@ -80,6 +83,8 @@ pub struct Node {
     plans: Rc<Plans>,
     verifier: Verifier,
     signed: SignState,
+    custody: Custody,
+    halt: Halt,
     timekeeper: Timekeeper,
     chain: Chain,
     mempool: Mempool,
@@ -104,7 +109,7 @@ pub struct Node {
 impl Node {
     /// A node on its database, as it was left.
     pub fn open(setup: Setup, now: Now, db: &dyn Reader) -> Result<Node, OpenError> {
-        let Setup { network, key, seed, built, signed, verifier } = setup;
+        let Setup { network, key, seed, built, mut signed, verifier } = setup;
         let anchor = Rc::new(Anchor::genesis(&network));
         let plans = Rc::new(Plans::new(network.clone(), anchor.clone()));
         let (chain, messages) = Chain::open(network.clone(), plans.clone(), verifier.clone(), db)
@@ -114,6 +119,10 @@ impl Node {
             mempool.joined(message);
         }
         let own = network.address_of(&key.public());
+        let halt = Halt::open(db).map_err(OpenError::Damaged)?;
+        let (public, tip) = (key.public(), &chain.best().point);
+        let known = (network.clone(), verifier.clone());
+        let custody = Custody::open(public, known.0, known.1, tip, &mut signed, db);
         let mut rng = Rng::new(&seed);
         let peers = Peers::new(network.clone(), key.clone(), verifier.clone(), rng.fork("peers"));
         let mut node = Node {
@@ -138,6 +147,8 @@ impl Node {
             plans,
             verifier,
             signed,
+            custody,
+            halt,
             chain,
             mempool,
             peers,
@@ -191,6 +202,7 @@ impl Node {
 
     /// Routes what a peer said.
     fn received(&mut self, turn: &mut Turn, from: PeerId, message: &Message, bytes: u32) {
+        self.hear(turn, message);
         match message {
             Message::Hello(hello) => {
                 if self.peers.hello(turn, from, hello, &self.anchor.state) {
@@ -259,6 +271,7 @@ impl Node {
             self.peers.blame(turn, peer, reason);
         }
         self.settle_chain(turn);
+        self.keep_custody(turn);
         self.forge(turn);
         self.heartbeat(turn);
         self.announce_tip(turn);
@@ -318,7 +331,8 @@ impl Node {
         if self.duty.has_sent(round) || round < self.network.first_round {
             return;
         }
-        if !self.is_masternode() || self.timekeeper.distrust().is_some() {
+        let may_sign = self.signed.standing == Standing::Proven;
+        if !self.is_masternode() || !may_sign || self.timekeeper.distrust().is_some() {
             return;
         }
         if self.duty.heartbeat(turn.now, round, &self.network) {
@@ -335,6 +349,7 @@ impl Node {
             mempool: &self.mempool,
             key: &self.key,
             distrust: self.timekeeper.distrust(),
+            barred: self.barred(turn),
             settled: turn.now.mono.since(self.started) >= self.network.clock.slot_ms,
         };
         if let Some(forged) = self.duty.tick(turn, &view, &self.signed) {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::custody::Trace;
 use super::event::PeerId;
 use crate::rules::refusal::Refusal;
 use crate::types::block::{Point, SignedHeader};
@@ -12,6 +13,7 @@ use crate::types::hash::TxId;
 use crate::types::key::PublicKey;
 use crate::types::message::ByeReason;
 use crate::types::network::Endpoint;
+use crate::types::sign::{Doubt, SignRecord};
 use crate::types::tx::Tx;
 
 /// A fact.
@@ -25,6 +27,14 @@ pub enum Note {
     Forged { point: Point, round: Round, slot: Slot, messages: u32 },
     /// Our slot passed without a block of ours.
     SlotMissed { round: Round, slot: Slot, why: MissReason },
+    /// Others hold signatures of ours that the sign state lacks: nothing is signed until the operator has decided.
+    SignStateDoubted { doubt: Doubt, record: SignRecord },
+    /// Two rounds of listening are over: we may sign.
+    SignStateProven,
+    /// Somebody else signs with our key: the process ends.
+    KeyElsewhere { trace: Trace },
+    /// What cannot be has come to be: nothing is forged and voted any more.
+    Halted { code: &'static str, index: u64 },
     /// A second, different signature for a slot was asked for and not made.
     SignatureRefused { round: Round, slot: Slot },
     /// A block is not valid on its chain.
@@ -100,6 +110,10 @@ pub enum MissReason {
     Refused,
     /// The node did not run, or came up too late in the slot.
     NotRunning,
+    /// The sign state may lack a signature of ours.
+    SignState,
+    /// The node has halted.
+    Halted,
 }
 
 impl MissReason {
@@ -115,6 +129,8 @@ impl MissReason {
             MissReason::SlotTaken => "slot_taken",
             MissReason::Refused => "refused",
             MissReason::NotRunning => "not_running",
+            MissReason::SignState => "sign_state",
+            MissReason::Halted => "halted",
         }
     }
 }
@@ -144,6 +160,8 @@ impl fmt::Display for MissReason {
             MissReason::SlotTaken => f.write_str("the chain was past this slot already"),
             MissReason::Refused => f.write_str("our own rules refused our block"),
             MissReason::NotRunning => f.write_str("the node came up too late"),
+            MissReason::SignState => f.write_str("the sign state was not proven"),
+            MissReason::Halted => f.write_str("the node has halted"),
         }
     }
 }

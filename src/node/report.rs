@@ -32,6 +32,8 @@ impl Node {
                 synchronised: now.synchronised,
                 peers_offset_ms: self.peers.clock_offset_ms(),
             },
+            sign_state: self.custody.status(&self.signed),
+            halt: self.halt.status(),
             refused_signature: self.duty.refused_signature(),
             chain_tips: u32::try_from(self.chain.tip_count()).unwrap_or(u32::MAX),
             refused_blocks: self

@@ -103,6 +103,20 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::SlotMissed { round, slot, why } => {
             (Level::Warn, format!("missed our slot {slot} of round {round}: {why}"))
         }
+        Note::SignStateDoubted { doubt, record } => {
+            (Level::Error, format!("we sign nothing: {doubt} ({record} is ours)"))
+        }
+        Note::SignStateProven => (
+            Level::Info,
+            "nobody has shown a signature of ours that we lack: we may sign".to_owned(),
+        ),
+        Note::KeyElsewhere { trace } => {
+            (Level::Error, format!("somebody else signs with our key: {trace}"))
+        }
+        Note::Halted { code: _, index } => (
+            Level::Error,
+            format!("halted at seal {index}: nothing is signed; see `hypernode halt show`"),
+        ),
         Note::SignatureRefused { round, slot } => {
             (Level::Warn, format!("no second signature for round {round} slot {slot}"))
         }

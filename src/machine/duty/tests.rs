@@ -28,6 +28,7 @@ struct Bed {
     duty: DutyKeeper,
     signed: SignState,
     distrust: Option<ClockDistrust>,
+    barred: Option<MissReason>,
     settled: bool,
 }
 
@@ -49,6 +50,7 @@ impl Bed {
             mempool: Mempool::default(),
             signed: SignState::default(),
             distrust: None,
+            barred: None,
             settled: true,
             ground,
             disk,
@@ -67,6 +69,7 @@ impl Bed {
             mempool: &self.mempool,
             key: &bed::key(1),
             distrust: self.distrust,
+            barred: self.barred,
             settled: self.settled,
         };
         let forged = self.duty.tick(&mut turn, &view, &self.signed);

@@ -4,7 +4,9 @@ use super::*;
 use crate::cli::devnet::directory::Directory;
 use crate::cli::devnet::recipe::Wish;
 use crate::machine::note::MissReason;
-use crate::machine::status::{ClockStatus, Duties, PeerCounts, PoolStatus, SyncStatus, TipStatus};
+use crate::machine::status::{
+    ClockStatus, Duties, PeerCounts, PoolStatus, SignStatus, SyncStatus, TipStatus,
+};
 use crate::types::clock::Height;
 use crate::types::hash::hash;
 
@@ -72,6 +74,14 @@ impl World {
                 synchronised: false,
                 peers_offset_ms: None,
             },
+            sign_state: SignStatus {
+                proven: true,
+                doubt: None,
+                ready_in: None,
+                block: None,
+                vote: None,
+            },
+            halt: None,
             refused_signature: 0,
             chain_tips: 1,
             refused_blocks: BTreeMap::new(),
