@@ -153,7 +153,9 @@ impl World {
                 };
                 return [(index, true), (1 - index, false)].map(connected).into();
             }
-            Effect::Close { .. } => panic!("nobody has a reason to close: {effect:?}"),
+            Effect::Close { .. } | Effect::Stop(_) => {
+                panic!("nobody has a reason to close: {effect:?}")
+            }
             Effect::Note(note) if index == 1 => {
                 if let Note::BlockStored { point, .. } = note {
                     self.stored.push(point.hash);

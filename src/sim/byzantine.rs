@@ -18,6 +18,7 @@ use crate::types::hash::{BlockHash, Hash, TxId};
 use crate::types::key::SecretKey;
 use crate::types::message::{Message, Tip};
 use crate::types::rng::Rng;
+use crate::types::sign::SignRecord;
 use crate::types::tx::Tx;
 
 /// What a host does besides its node.
@@ -107,6 +108,9 @@ impl Byzantine {
                 return None;
             }
             Message::Messages(mine)
+        } else if let Message::NewBlock { header, .. } = &**message {
+            // What comes back of its second blocks would tell the node that its key signs elsewhere.
+            return self.blocks.contains_key(&header.point()).then(Vec::new);
         } else {
             return None;
         };
@@ -126,6 +130,8 @@ impl Byzantine {
             }
             match effect {
                 Effect::Send { peers, message } => self.bend_send(peers, message, view, &mut bent),
+                // Its node does not know what the wrapper signs, and must not end because of it.
+                Effect::Stop(_) | Effect::Guard(SignRecord::Correction(_)) => {}
                 Effect::Guard(_)
                 | Effect::Persist(_)
                 | Effect::Dial { .. }

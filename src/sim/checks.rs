@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::cast::Cast;
 use super::host::Host;
 use super::oracle::Oracle;
-use crate::machine::event::Answer;
+use crate::machine::event::{Answer, StopReason};
 use crate::machine::mempool;
 use crate::machine::note::{MissReason, Note};
 use crate::machine::records::{self, Reader};
@@ -116,6 +116,13 @@ impl Checks {
         }
     }
 
+    /// A host ends by itself: no key runs twice here.
+    pub fn stopped(&mut self, time: u64, index: usize, host: &Host, reason: StopReason) {
+        if host.honest {
+            self.violation(time, Some(index), format!("stops: {reason:?}"));
+        }
+    }
+
     /// A host sends this.
     pub fn sent(&mut self, time: u64, index: usize, hosts: &[Host], message: &Message) {
         if let Message::NewBlock { header, .. } = message {
@@ -206,11 +213,19 @@ impl Checks {
             }
             Note::MessageAccepted { id } => self.accepted(time, index, &hosts[index], id),
             Note::Equivocation(_) => self.equivocations += 1,
+            Note::SignStateDoubted { .. } | Note::Halted { .. } => {
+                if hosts[index].honest {
+                    self.violation(time, Some(index), format!("{note:?}"));
+                }
+            }
             Note::BlockStored { .. }
             | Note::TipChanged { .. }
             | Note::SignatureRefused { .. }
             | Note::ViewEntered { .. }
             | Note::Sealed { .. }
+            | Note::SealConflict { .. }
+            | Note::SignStateProven
+            | Note::KeyElsewhere { .. }
             | Note::PeerReady { .. }
             | Note::ClockStepped { .. }
             | Note::ClockTrust { .. }

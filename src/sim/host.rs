@@ -128,6 +128,7 @@ fn is_forging(effect: &Effect, own: &PublicKey) -> bool {
         | Effect::Dial { .. }
         | Effect::Close { .. }
         | Effect::Reply { .. }
+        | Effect::Stop(_)
         | Effect::Note(_) => false,
     }
 }

@@ -30,6 +30,7 @@ struct Bed {
     duty: DutyKeeper,
     signed: SignState,
     distrust: Option<ClockDistrust>,
+    barred: Option<MissReason>,
     settled: bool,
 }
 
@@ -52,6 +53,7 @@ impl Bed {
             evidence: EvidenceKeeper::default(),
             signed: SignState::default(),
             distrust: None,
+            barred: None,
             settled: true,
             ground,
             disk,
@@ -71,6 +73,7 @@ impl Bed {
             verifier: &self.ground.verifier,
             key: &bed::key(1),
             distrust: self.distrust,
+            barred: self.barred,
             settled: self.settled,
         };
         let forged = self.duty.tick(&mut turn, &view, &self.signed);

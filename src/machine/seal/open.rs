@@ -260,8 +260,8 @@ impl Open {
         let asked = SignRecord::Vote(record);
         match signed.admit(asked) {
             Ok(state) => *signed = state,
-            Err(conflict) => {
-                turn.out.note(Note::SignatureRefused { asked: conflict.asked });
+            Err(_) => {
+                turn.out.note(Note::SignatureRefused { asked });
                 return;
             }
         }

@@ -140,6 +140,11 @@ impl World {
                 self.checks.replied(time, index, &self.hosts[index], &answer, round);
             }
             Effect::Note(note) => self.noted(index, &note),
+            Effect::Stop(reason) => {
+                self.checks.stopped(time, index, &self.hosts[index], reason);
+                self.hosts[index].wanted = false;
+                self.kill(index, false);
+            }
         }
         Ok(())
     }
