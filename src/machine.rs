@@ -11,6 +11,8 @@ pub mod note;
 pub mod peers;
 pub mod records;
 pub mod relay;
+pub mod seal;
+pub mod seals;
 pub mod serve;
 pub mod status;
 pub mod sync;

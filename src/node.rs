@@ -5,8 +5,10 @@ mod blocks;
 mod hostile;
 mod messages;
 mod report;
+mod seals;
 #[cfg(test)]
 mod tests;
+mod votes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -20,6 +22,8 @@ use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
 use crate::machine::relay::Relay;
+use crate::machine::seal::Sealing;
+use crate::machine::seals::Seals;
 use crate::machine::serve;
 use crate::machine::sync::{self, Sync};
 use crate::machine::timekeeper::Timekeeper;
@@ -81,6 +85,8 @@ pub struct Node {
     verifier: Verifier,
     signed: SignState,
     timekeeper: Timekeeper,
+    sealing: Sealing,
+    seals: Seals,
     chain: Chain,
     mempool: Mempool,
     peers: Peers,
@@ -96,6 +102,7 @@ pub struct Node {
     /// Messages that clients submitted, with the round they are for: on disk until it is over.
     submitted: BTreeMap<TxId, Round>,
     announced: Point,
+    announced_seal: u64,
     announced_at: Monotonic,
     started: Monotonic,
     refused_blocks: BTreeMap<&'static str, u64>,
@@ -110,6 +117,8 @@ impl Node {
         let Setup { network, key, seed, built, signed, verifier } = setup;
         let anchor = Rc::new(Anchor::genesis(&network));
         let plans = Rc::new(Plans::new(network.clone(), anchor));
+        let seals =
+            Seals::open(network.clone(), verifier.clone(), db).map_err(OpenError::Damaged)?;
         let (chain, messages) = Chain::open(network.clone(), plans, verifier.clone(), db)
             .map_err(OpenError::Damaged)?;
         let mut mempool = Mempool::default();
@@ -121,9 +130,11 @@ impl Node {
         let peers = Peers::new(network.clone(), key.clone(), verifier.clone(), rng.fork("peers"));
         let mut node = Node {
             duty: DutyKeeper::open(own, &network, now, db),
+            sealing: Sealing::new(network.clone(), key.clone(), verifier.clone()),
             relay: Relay::new(network.clock.slot_ms),
             sync: Sync::new(network.clock.slot_ms),
             announced: chain.best().point,
+            announced_seal: chain.certified_index(),
             announced_at: now.mono,
             timekeeper: Timekeeper::default(),
             round: None,
@@ -141,6 +152,7 @@ impl Node {
             built,
             verifier,
             signed,
+            seals,
             chain,
             mempool,
             peers,
@@ -207,6 +219,7 @@ impl Node {
                     peer.tip = Some(*tip);
                 }
                 self.sync.tip_moved(from);
+                self.seals.tip_moved();
             }
             Message::Have(ids) => self.announced(turn, from, ids),
             Message::Want(ids) => self.relay.answer(turn, from, ids, &self.mempool),
@@ -243,15 +256,22 @@ impl Node {
             }
             // It closes; the shell says so when it has.
             Message::Bye(_) => {}
-            Message::Proposal(_)
-            | Message::Vote(_)
-            | Message::WantVotes { .. }
-            | Message::Votes(_)
-            | Message::Prepared(_)
-            | Message::WantSeals { .. }
-            | Message::Seals { .. }
-            | Message::WantState { .. }
-            | Message::State { .. } => {}
+            Message::Proposal(proposal) => self.sealing.proposal(from, proposal),
+            Message::Vote(vote) => self.sealing.vote(turn.now.mono, from, vote),
+            Message::Votes(votes) => {
+                votes.iter().for_each(|vote| self.sealing.vote(turn.now.mono, from, vote));
+            }
+            Message::WantVotes { index, view, prepares, commits } => {
+                self.sealing.serve(turn, from, (*index, *view), (prepares, commits));
+            }
+            Message::Prepared(quorum) => self.sealing.prepared(from, quorum),
+            Message::WantSeals { request, after } => serve::seals(turn, from, *request, *after),
+            Message::Seals { request, seals } => self.sealed(turn, from, *request, seals, bytes),
+            Message::WantState { request, index, part } => {
+                serve::state(turn, from, *request, *index, *part);
+            }
+            // Nobody asks for states yet.
+            Message::State { .. } => {}
         }
     }
 
@@ -261,9 +281,11 @@ impl Node {
         if let Some((peer, reason)) = blamed {
             self.peers.blame(turn, peer, reason);
         }
+        self.settle_seals(turn);
         self.settle_chain(turn);
         self.forge(turn);
         self.heartbeat(turn);
+        self.settle_votes(turn);
         self.announce_tip(turn);
         self.relay.tick(turn, &self.mempool, &mut self.peers);
         let view = sync::View { chain: &self.chain, relay: &self.relay };
@@ -272,16 +294,18 @@ impl Node {
         for peer in self.peers.take_gone() {
             self.relay.disconnected(turn.now.mono, peer);
             self.sync.disconnected(peer);
+            self.seals.disconnected(peer);
         }
         self.plan_wake(turn.now);
     }
 
     fn plan_wake(&mut self, now: Now) {
-        let mut due = self.peers.due().min(self.sync.due());
+        let mut due = self.peers.due().min(self.sync.due()).min(self.seals.due());
+        due = due.min(self.sealing.due());
         due = self.relay.due().map_or(due, |at| due.min(at));
         due = due.min(now.mono.plus(self.duty.due_in_ms(now.wall)));
         due = due.min(self.early_due(now));
-        if self.chain.has_work() || self.sync.has_headers() {
+        if self.chain.has_work() || self.sync.has_headers() || self.seals.has_work() {
             due = now.mono;
         }
         self.quiet_until = due;

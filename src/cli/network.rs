@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::file;
 use super::output::Output;
-use crate::types::network::{Entry, Founder, Network as Subject, Source};
+use crate::types::network::{Entry, Founder, Listed, Network as Subject, Source};
 use review::Finding;
 
 mod review;
@@ -71,7 +71,21 @@ struct Report<'a> {
     source: Source,
     parameters_digest: String,
     founders: &'a [Founder],
+    checkpoints: Vec<ListedRow>,
     parameters: &'a [Entry],
+}
+
+/// A listed checkpoint.
+#[derive(Serialize)]
+struct ListedRow {
+    index: u64,
+    round: u64,
+    height: u64,
+    block: String,
+    /// The identity that blocks name it by.
+    id: String,
+    /// How many voters it brings; null when they are those that the chain says.
+    electorate: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -156,7 +170,20 @@ fn report(network: &Subject) -> Report<'_> {
         source: network.source,
         parameters_digest: network.parameters_digest().to_string(),
         founders: &network.founders,
+        checkpoints: network.checkpoints.iter().map(listed_row).collect(),
         parameters: network.entries(),
+    }
+}
+
+fn listed_row(listed: &Listed) -> ListedRow {
+    let checkpoint = &listed.checkpoint;
+    ListedRow {
+        index: checkpoint.index,
+        round: checkpoint.round.0,
+        height: checkpoint.height.0,
+        block: checkpoint.block.0.to_string(),
+        id: checkpoint.id().to_string(),
+        electorate: listed.voters.as_ref().map(Vec::len),
     }
 }
 
@@ -182,6 +209,12 @@ fn print(network: &Subject, out: &mut Output) -> Result<(), Failure> {
         let address = network.address_of(&founder.public_key);
         let (weight, endpoint) = (founder.weight, founder.endpoint());
         out.line(format_args!("founder      {address}  weight {weight}  {endpoint}"))?;
+    }
+    for row in network.checkpoints.iter().map(listed_row) {
+        let ListedRow { index, round, height, block, id, electorate } = row;
+        let brings = electorate.map_or(String::new(), |count| format!("  brings {count} voters"));
+        out.line(format_args!("checkpoint   {index}  {id}{brings}"))?;
+        out.line(format_args!("             round {round}, block {height} {block}"))?;
     }
     for entry in network.entries() {
         out.line("")?;

@@ -2,6 +2,8 @@
 //!
 //! For tests only.
 
+pub mod village;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -11,6 +13,7 @@ use super::peers::Peers;
 use super::records::{Batch, Draft, Reader, Table};
 use super::turn::Turn;
 use crate::rules::plan::{Plan, Plans};
+use crate::rules::quorum::Electorate;
 use crate::rules::sealed::Anchor;
 use crate::rules::state::ChainState;
 use crate::rules::validity::{IdentifiedTx, Rules};
@@ -18,10 +21,11 @@ use crate::types::address::Address;
 use crate::types::block::{Block, Header};
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
 use crate::types::hash::Hash;
-use crate::types::key::{PublicKey, Purpose, SecretKey, Verifier};
+use crate::types::key::{PublicKey, Purpose, SecretKey, Signature, Verifier};
 use crate::types::message::{ByeReason, Hello, Message};
 use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
+use crate::types::seal::{Checkpoint, Quorum, Registered, Seal, Step, Vote, Voter};
 use crate::types::sign::SignState;
 use crate::types::tx::{Body, Tx};
 
@@ -157,6 +161,40 @@ impl Ground {
             blocks.push(block);
         }
         blocks
+    }
+
+    /// The certificate of a checkpoint by the first `count` voters, whose keys are numbered ones.
+    pub fn certificate(
+        &self,
+        checkpoint: Checkpoint,
+        electorate: &Electorate,
+        count: usize,
+    ) -> Quorum {
+        let value = Some(checkpoint.id());
+        let votes: Vec<(u16, Signature)> = (0..)
+            .zip(electorate.voters().iter().take(count))
+            .map(|(position, voter)| {
+                let secret = (1..).map(key).find(|it| it.public() == voter.public_key);
+                let (at, secret) = ((checkpoint.index, 0, Step::Commit), secret.expect("numbered"));
+                let vote = Vote::sign(at, value, &secret, &self.network, &self.verifier);
+                (position, vote.signature)
+            })
+            .collect();
+        Quorum::new(checkpoint, 0, &votes)
+    }
+
+    /// The seal that all voters make of a checkpoint after the seal `before`; what it changes is given.
+    pub fn seal(
+        &self,
+        before: &Checkpoint,
+        electorate: &Electorate,
+        checkpoint: Checkpoint,
+        (registry, voters): (&[Registered], &[Voter]),
+    ) -> Seal {
+        let certificate = self.certificate(checkpoint, electorate, electorate.voters().len());
+        let registry = (checkpoint.registry != before.registry).then(|| registry.to_vec());
+        let voters = (checkpoint.voters != before.voters).then(|| voters.to_vec());
+        Seal { certificate, registry, voters }
     }
 
     /// A header on genesis with nothing in it, by nobody: for what looks at rounds alone.

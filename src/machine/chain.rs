@@ -4,6 +4,10 @@
 //! then is the state there that it is valid on. In memory are the last two rounds, the tips, and headers that wait for
 //! their bodies; everything older is read back. A header in the database has its body there, and so has all below it.
 
+mod adopt;
+mod advance;
+mod beside;
+mod finality;
 mod load;
 mod path;
 mod sealed;
@@ -15,7 +19,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::records::{self, Draft, MainRecord, Reader, Table};
+use super::records::{self, Draft, Reader, Table};
 use crate::rules::chain::Worth;
 use crate::rules::plan::Plans;
 use crate::rules::refusal::Refusal;
@@ -27,20 +31,17 @@ use crate::types::clock::{Monotonic, Now, Round, Slot};
 use crate::types::evidence::Evidence;
 use crate::types::hash::BlockHash;
 use crate::types::key::Verifier;
-use crate::types::message::BLOCK_IDS_MAX;
 use crate::types::network::Network;
-use crate::types::tx::{Body, Tx};
+use crate::types::seal::Checkpoint;
+use crate::types::tx::Tx;
 
-use path::Way;
+pub use finality::Breach;
+use finality::Finality;
+use path::Known;
 use sealed::Fold;
 use tree::Tree;
 pub use tree::{Entry, UNFULL_MAX};
 
-/// Blocks applied or taken back in one event: a long reorganisation goes in steps, so that no event takes long and no
-/// batch is large.
-const STEPS_MAX: usize = 128;
-/// Signatures verified in one event (§11).
-const SIGNATURES_MAX: usize = 64;
 /// Hashes of blocks known to be invalid: enough to not fetch the same one twice in a round.
 const INVALID_MAX: usize = 1024;
 
@@ -89,6 +90,8 @@ pub struct Change {
     pub undone: Vec<Moved>,
     pub applied: Vec<Moved>,
     pub refused: Vec<(Point, Refusal)>,
+    /// Seals adopted: their blocks are on the best chain, and their state is ours.
+    pub sealed: Vec<Checkpoint>,
 }
 
 /// The tree, the best chain, and the state at its end.
@@ -101,13 +104,16 @@ pub struct Chain {
     state: ChainState,
     /// A full block better than `best`, on the way to which we are.
     target: Option<Point>,
-    invalid: VecDeque<BlockHash>,
+    invalid: VecDeque<(BlockHash, Refusal)>,
+    /// What seals say of the tree, beyond the newest one adopted.
+    finality: Finality,
     /// The newest seal adopted.
     sealed: Rc<Anchor>,
     /// The blocks since, summed up as far as somebody asked.
     fold: RefCell<Fold>,
     /// Evidence of second blocks, until somebody takes it.
     doubles: Vec<Evidence>,
+    revision: u64,
 }
 
 impl Best {
@@ -150,6 +156,16 @@ impl Chain {
             || records::header(db, point).is_some()
     }
 
+    /// The network it is of.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Another number whenever blocks came, became whole, joined or left the best chain.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Ends of chains held.
     pub fn tip_count(&self) -> usize {
         self.tree.tip_count()
@@ -162,7 +178,8 @@ impl Chain {
 
     /// Whether the steps to a better chain are not all done.
     pub fn has_work(&self) -> bool {
-        self.target.is_some()
+        let broken = self.finality.is_broken();
+        self.finality.has_work() || !broken && (self.target.is_some() || self.is_adoption_due())
     }
 
     /// The header worth most, and more than the best chain, that lacks bodies.
@@ -182,10 +199,12 @@ impl Chain {
         count
     }
 
-    /// Whether a header of a better chain, seen less than `within_ms` ago, lacks its body.
+    /// Whether a certified seal is not adopted, or a header of a better chain, seen less than `within_ms` ago, lacks its
+    /// body.
     pub fn is_behind(&self, now: Monotonic, within_ms: u64) -> bool {
         let worth = self.best.worth();
         self.has_work()
+            || self.awaits_seal()
             || self
                 .tree
                 .unfull()
@@ -209,7 +228,7 @@ impl Chain {
         if self.knows(&point, db) {
             return HeaderVerdict::Known;
         }
-        if self.invalid.contains(&point.hash) {
+        if self.why_invalid(&point.hash).is_some() {
             return HeaderVerdict::Invalid;
         }
         let fields = &header.header;
@@ -219,6 +238,9 @@ impl Chain {
         let Some(parent) = self.parent_of(fields, db) else {
             return HeaderVerdict::Orphan;
         };
+        if let Some(verdict) = self.check_final(&point, fields, &parent.point, db) {
+            return verdict;
+        }
         if let Err(why) = self.rules().check_header(&header, &parent.as_parent()) {
             return HeaderVerdict::Refused(why);
         }
@@ -231,19 +253,35 @@ impl Chain {
         if let [twin] = twins[..] {
             self.doubles.extend(Evidence::of_blocks(&twin.header, &header));
         }
-        let weight = parent.weight + u64::from(!self.has_forged(&parent, fields, db));
-        let anchor = parent.as_parent().anchor_of(fields.round);
-        self.tree.insert(Entry {
-            point,
-            header,
-            weight,
-            anchor,
-            stored: false,
-            full: false,
-            seen: now.mono,
-        });
-        self.tree.trim(self.best.point.hash);
+        self.insert(header, &parent, false, now.mono, db);
+        if self.awaits_seal() {
+            self.show(&point, db);
+        }
         HeaderVerdict::Added
+    }
+
+    /// Takes a header into the tree; `proven` when a certified seal says that it is good.
+    fn insert(
+        &mut self,
+        header: Rc<SignedHeader>,
+        parent: &Known,
+        proven: bool,
+        seen: Monotonic,
+        db: &dyn Reader,
+    ) {
+        let fields = &header.header;
+        let weight = parent.weight + u64::from(!self.has_forged(parent, fields, db));
+        let anchor = parent.as_parent().anchor_of(fields.round);
+        let point = header.point();
+        let (stored, full) = (false, false);
+        self.revision += 1;
+        self.tree.insert(Entry { point, header, weight, anchor, proven, stored, full, seen });
+        self.tree.trim(self.best.point.hash);
+    }
+
+    /// Why a block is known to be invalid.
+    fn why_invalid(&self, hash: &BlockHash) -> Option<Refusal> {
+        self.invalid.iter().find(|(other, _)| other == hash).map(|(_, why)| *why)
     }
 
     /// Takes the body of a header in the tree; who sent it is to blame for an error.
@@ -259,6 +297,7 @@ impl Chain {
         self.rules().check_root(&entry.header.header, messages)?;
         db.put(Table::Bodies, records::point_key(&entry.point), &messages);
         let parent_is_full = self.parent_is_full(&entry.header.header, db);
+        self.revision += 1;
         for entry in self.tree.store(hash, parent_is_full) {
             // Only now: a header in the database says that everything below it is there too.
             let Entry { header, weight, anchor, .. } = &entry;
@@ -268,146 +307,5 @@ impl Chain {
             self.consider(entry.point, db);
         }
         Ok(())
-    }
-
-    /// Goes towards the best chain, as far as one event may.
-    pub fn advance(&mut self, db: &mut Draft) -> Change {
-        let mut change = Change::default();
-        let mut signatures = 0;
-        let mut way: Option<Way> = None;
-        for _ in 0..STEPS_MAX {
-            let Some(target) = self.target else { break };
-            // Looked for once: again at each step, a long way would cost its length squared.
-            let known = way.take().filter(|way| way.target == target);
-            let Some(mut on) = known.or_else(|| self.way_to(&target, db)) else {
-                // A block on the way is gone: nothing above it can be reached, and another tip may be next best.
-                self.reject(target, None, db, &mut change);
-                continue;
-            };
-            if self.best.point != on.fork {
-                let Some(undone) = self.undo_one(db) else {
-                    // The reader has failed, which the shell sees, or the record is damaged: here the chain ends.
-                    self.target = None;
-                    break;
-                };
-                change.undone.push(undone);
-            } else if let Some(point) = on.up.pop() {
-                let Some((header, messages)) = self.read_block(&point, db) else {
-                    self.reject(point, None, db, &mut change);
-                    continue;
-                };
-                if !self.verify_some(&messages, &mut signatures) {
-                    break;
-                }
-                match self.rules().check_body(&header.header.header, &messages, &self.state) {
-                    Ok(()) => change.applied.push(self.apply(point, &header, messages, db)),
-                    Err(why) => self.reject(point, Some(why), db, &mut change),
-                }
-                on.fork = point;
-            }
-            way = Some(on);
-            if self.target == Some(self.best.point) {
-                self.target = None;
-            }
-        }
-        self.tree.evict(&self.best);
-        change
-    }
-
-    /// Verifies messages into the cache; whether all are done within the budget of the event.
-    fn verify_some(&self, messages: &[Tx], done: &mut usize) -> bool {
-        // More than a block may hold are refused unseen, and more than are remembered would never all be verified.
-        if messages.len() > BLOCK_IDS_MAX {
-            return true;
-        }
-        for message in messages {
-            if message.is_known_signed(&self.network, &self.verifier) {
-                continue;
-            }
-            // What is proven is looked at before who proves it, so that a message known as signed costs nothing more.
-            let proof = match &message.body {
-                Body::Equivocation(evidence) => Some(evidence),
-                Body::Heartbeat { .. } | Body::TestReport { .. } => None,
-            };
-            let cost = 1 + if proof.is_some() { 2 } else { 0 };
-            if *done + cost > SIGNATURES_MAX {
-                return false;
-            }
-            *done += cost;
-            let (network, verifier) = (&self.network, &self.verifier);
-            let proven = proof.is_none_or(|evidence| evidence.is_signed(network, verifier));
-            if !proven || !message.is_signed(network, verifier) {
-                // The whole check finds it again and says so.
-                return true;
-            }
-        }
-        true
-    }
-
-    fn apply(
-        &mut self,
-        point: Point,
-        stored: &records::StoredHeader,
-        messages: Vec<Tx>,
-        db: &mut Draft,
-    ) -> Moved {
-        let header = &stored.header.header;
-        let undo = self.state.apply(header, &messages);
-        let record = MainRecord { hash: point.hash, undo };
-        db.put(Table::Main, records::height_key(point.height), &record);
-        self.best = Best {
-            point,
-            at: Some((header.round, header.slot)),
-            weight: stored.weight,
-            seal: header.seal,
-            anchor: stored.anchor,
-        };
-        Moved { header: Rc::new(stored.header.clone()), point, messages }
-    }
-
-    /// Nothing when a record of the best chain cannot be read.
-    fn undo_one(&mut self, db: &mut Draft) -> Option<Moved> {
-        let point = self.best.point;
-        let record = records::main_record(db, point.height)?;
-        let (stored, messages) = self.read_block(&point, db)?;
-        let parent = self.parent_of(&stored.header.header, db)?;
-        self.state.undo(&stored.header.header, &messages, record.undo);
-        db.delete(Table::Main, records::height_key(point.height));
-        self.best = parent.as_best();
-        Some(Moved { header: Rc::new(stored.header), point, messages })
-    }
-
-    /// Drops a block and all above it, and turns to the best chain that is left. Without a reason it is not invalid but
-    /// cannot be read back, and may be fetched again.
-    fn reject(&mut self, point: Point, why: Option<Refusal>, db: &mut Draft, change: &mut Change) {
-        for gone in self.tree.remove_branch(&point.hash) {
-            db.delete(Table::Headers, records::point_key(&gone));
-            db.delete(Table::Bodies, records::point_key(&gone));
-            self.invalid.extend(why.map(|_| gone.hash));
-        }
-        self.invalid.extend(why.map(|_| point.hash));
-        while self.invalid.len() > INVALID_MAX {
-            self.invalid.pop_front();
-        }
-        db.delete(Table::Headers, records::point_key(&point));
-        db.delete(Table::Bodies, records::point_key(&point));
-        change.refused.extend(why.map(|why| (point, why)));
-        self.target = None;
-        for full in self.tree.full_points() {
-            self.consider(full, db);
-        }
-    }
-
-    /// Makes a full block the target if its chain is better than the best and than the target.
-    fn consider(&mut self, point: Point, db: &dyn Reader) {
-        let Some(entry) = self.tree.get(&point.hash) else { return };
-        let candidate = entry.as_best();
-        let rival = match &self.target {
-            Some(target) => self.best_at(target, db).unwrap_or(self.best),
-            None => self.best,
-        };
-        if self.is_better(&candidate, &rival, db) {
-            self.target = Some(point);
-        }
     }
 }

@@ -245,7 +245,7 @@ impl DutyKeeper {
         let record = SignRecord::Block(BlockRecord { round, slot, hash: block.header.hash() });
         if signed.admit(record).is_err() {
             self.refused_signature += 1;
-            turn.out.note(Note::SignatureRefused { round, slot });
+            turn.out.note(Note::SignatureRefused { asked: record });
             return Err(MissReason::AlreadySigned);
         }
         turn.out.guard(record);

@@ -125,6 +125,11 @@ impl Outbox {
         self.rest.push(Effect::Note(note));
     }
 
+    /// Whether the one signature of this event is made already.
+    pub fn is_guarding(&self) -> bool {
+        self.guard.is_some()
+    }
+
     /// Guards the one signature that an event may make.
     pub fn guard(&mut self, record: SignRecord) {
         debug_assert!(self.guard.is_none(), "one event signs once");

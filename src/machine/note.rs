@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::event::PeerId;
 use crate::rules::refusal::Refusal;
-use crate::types::block::{Point, SignedHeader};
+use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Round, Slot};
 use crate::types::evidence::Offence;
 use crate::types::hash::TxId;
 use crate::types::key::PublicKey;
 use crate::types::message::ByeReason;
 use crate::types::network::Endpoint;
+use crate::types::sign::SignRecord;
 use crate::types::tx::Tx;
 
 /// A fact.
@@ -26,8 +27,12 @@ pub enum Note {
     Forged { point: Point, round: Round, slot: Slot, messages: u32 },
     /// Our slot passed without a block of ours.
     SlotMissed { round: Round, slot: Slot, why: MissReason },
-    /// A second, different signature for a slot was asked for and not made.
-    SignatureRefused { round: Round, slot: Slot },
+    /// A second, different signature for a slot or step was asked for and not made.
+    SignatureRefused { asked: SignRecord },
+    /// Views of an instance after the first: the view before came to nothing.
+    ViewEntered { index: u64, view: u32 },
+    /// A seal is certified. The delay is from the end of its last forging slot, for one decided while we looked on.
+    Sealed { seal: SealRef, point: Point, round: Round, delay_ms: Option<u64> },
     /// A block is not valid on its chain.
     BlockRefused { point: Point, why: Refusal },
     /// Somebody signed twice, and nothing was known of it.

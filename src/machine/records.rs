@@ -15,6 +15,7 @@ use crate::types::clock::{Height, Round, Slot};
 use crate::types::codec;
 use crate::types::evidence::{Offence, OffenceKind};
 use crate::types::hash::{BlockHash, TxId};
+use crate::types::seal::{Checkpoint, Seal};
 use crate::types::tx::Tx;
 
 /// Longest value read back: a sealed state; a body is far shorter.
@@ -33,7 +34,7 @@ pub enum Table {
     Pool,
     /// round ‖ slot → [`DutyRecord`], our own slots.
     Duties,
-    /// index → [`Seal`](crate::types::seal::Seal).
+    /// index → [`StoredSeal`], without gaps from 1 on, for ever.
     Seals,
     /// index → [`SealedState`](crate::rules::sealed::SealedState), from the anchor of the last sealed round on.
     States,
@@ -124,6 +125,17 @@ pub struct MainRecord {
     pub undo: Undo,
 }
 
+/// A seal of the chain of seals, and where to find what it does not bring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredSeal {
+    /// Without voters and signatures in its certificate when the network file lists it and nobody had one.
+    pub seal: Seal,
+    /// The newest seal up to this one that brings a registry; 0 for genesis.
+    pub registry_at: u64,
+    /// The same for voters.
+    pub voters_at: u64,
+}
+
 /// What became of a slot that was ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -150,6 +162,11 @@ pub fn parse_point_key(key: &[u8]) -> Option<Point> {
 /// A height as key.
 pub fn height_key(height: Height) -> Vec<u8> {
     height.0.to_be_bytes().to_vec()
+}
+
+/// The index of a seal as key.
+pub fn index_key(index: u64) -> Vec<u8> {
+    index.to_be_bytes().to_vec()
 }
 
 /// round ‖ id.
@@ -179,11 +196,6 @@ pub fn parse<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Option
     codec::decode(bytes, VALUE_MAX).ok()
 }
 
-/// The number of a seal as key.
-pub fn index_key(index: u64) -> Vec<u8> {
-    index.to_be_bytes().to_vec()
-}
-
 /// kind ‖ round or index ‖ offender.
 pub fn evidence_key(offence: &Offence) -> Vec<u8> {
     let (kind, number) = match offence.kind {
@@ -209,6 +221,33 @@ pub fn header(db: &dyn Reader, point: &Point) -> Option<StoredHeader> {
 /// The messages of a block of any fork.
 pub fn body(db: &dyn Reader, point: &Point) -> Option<Vec<Tx>> {
     parse(&db.get(Table::Bodies, &point_key(point))?)
+}
+
+/// A seal whose certificate we hold, or that the network file lists.
+pub fn seal(db: &dyn Reader, index: u64) -> Option<StoredSeal> {
+    parse(&db.get(Table::Seals, &index_key(index))?)
+}
+
+/// The newest one; nothing before the first.
+pub fn last_seal(db: &dyn Reader) -> Result<Option<StoredSeal>, &'static str> {
+    let Some((key, value)) = db.last(Table::Seals) else { return Ok(None) };
+    let stored: StoredSeal = parse(&value).ok_or("the last record of table seals")?;
+    if key != index_key(stored.seal.certificate.checkpoint.index) {
+        return Err("the last key of table seals");
+    }
+    Ok(Some(stored))
+}
+
+impl StoredSeal {
+    /// What is sealed.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.seal.certificate.checkpoint
+    }
+
+    /// Whether voters have certified it, as far as we hold their signatures: only then can it be served.
+    pub fn is_certified(&self) -> bool {
+        !self.seal.certificate.signatures.is_empty()
+    }
 }
 
 impl<'a> Draft<'a> {

@@ -1,20 +1,59 @@
-//! Answers to peers that fetch: where our chain leaves theirs, headers, bodies. Reads only, within limits.
+//! Answers to peers that fetch: where our chain leaves theirs, headers, bodies, seals, states. Reads only, within limits.
 
 use super::chain::Chain;
 use super::event::PeerId;
-use super::records;
+use super::records::{self, Reader, StoredSeal, Table};
 use super::turn::Turn;
 use crate::types::block::{BODY_BYTES_MAX, Point};
 use crate::types::codec;
-use crate::types::message::Message;
+use crate::types::message::{Message, SEALS_BYTES_MAX, SEALS_MAX, STATE_PART_BYTES};
+use crate::types::seal::Seal;
 
 /// Bytes of bodies in one answer: half of what a frame may hold, since the last body may be as large as the rest.
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes before the seals of an answer: number and count.
+const SEALS_HEAD: usize = 10;
+
+/// Seals after an index, as many as fit. The list ends before a seal that the network file lists and that nobody has
+/// certified: it proves nothing to others.
+pub fn seals(turn: &mut Turn, peer: PeerId, request: u32, after: u64) {
+    let mut seals: Vec<Seal> = Vec::new();
+    let mut bytes = SEALS_HEAD;
+    for index in (after.saturating_add(1)..).take(SEALS_MAX) {
+        let Some(stored) = records::seal(&turn.db, index).filter(StoredSeal::is_certified) else {
+            break;
+        };
+        bytes += codec::encode(&stored.seal).len();
+        if bytes > SEALS_BYTES_MAX {
+            break;
+        }
+        seals.push(stored.seal);
+    }
+    turn.out.send(peer, Message::Seals { request, seals });
+}
+
+/// A part of the state at a seal: its canonical bytes, as they are stored.
+pub fn state(turn: &mut Turn, peer: PeerId, request: u32, index: u64, part: u32) {
+    let state = turn.db.get(Table::States, &records::index_key(index));
+    let from = usize::try_from(part).unwrap_or(usize::MAX).saturating_mul(STATE_PART_BYTES);
+    let answer = match state.as_deref().and_then(|state| Some((state, state.get(from..)?))) {
+        Some((state, rest)) if !rest.is_empty() => {
+            let bytes = rest[..rest.len().min(STATE_PART_BYTES)].to_vec();
+            let bytes_total = u32::try_from(state.len()).expect("values are at most 4 MiB");
+            Message::State { request, bytes_total, bytes }
+        }
+        _ => Message::Gone { request },
+    };
+    turn.out.send(peer, answer);
+}
 
 /// Which of these points is on our chain.
 pub fn find(turn: &mut Turn, peer: PeerId, request: u32, locator: &[Point], chain: &Chain) {
-    let point = chain.intersect(locator, &turn.db);
-    turn.out.send(peer, Message::Intersect { request, point });
+    let answer = match chain.intersect(locator, &turn.db) {
+        Some(point) => Message::Intersect { request, point },
+        None => Message::Gone { request },
+    };
+    turn.out.send(peer, answer);
 }
 
 /// Headers of our chain above a point. While the tip `announced` last is not on it, on the way to another chain, there

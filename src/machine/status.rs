@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::note::{ClockDistrust, MissReason};
 use crate::types::block::Point;
-use crate::types::clock::{Round, Slot, Timestamp};
+use crate::types::clock::{Height, Round, Slot, Timestamp};
 use crate::types::evidence::OffenceKind;
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::key::PublicKey;
+use crate::types::seal::Step;
 
 /// The state of a node at a moment. Unknown is null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,7 @@ pub struct Status {
     /// Whose slot it is, as far as this node's chain says; null in seal slots.
     pub juror: Option<PublicKey>,
     pub tip: TipStatus,
+    pub seal: SealStatus,
     pub sync: SyncStatus,
     pub peers: PeerCounts,
     pub mempool: PoolStatus,
@@ -63,6 +65,36 @@ pub struct TipStatus {
     pub slot: Option<Slot>,
     pub weight: u64,
     pub seal: u64,
+}
+
+/// Where sealing stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealStatus {
+    /// The newest seal whose certificate is here; 0 is genesis.
+    pub index: u64,
+    pub round: Round,
+    pub height: Height,
+    /// The newest one whose block our chain has and whose state we hold.
+    pub adopted: u64,
+    /// From the end of its last forging slot to its certificate, when it was decided while we looked on.
+    pub delay_ms: Option<u64>,
+    /// Null while nothing is to be sealed.
+    pub open: Option<OpenSeal>,
+}
+
+/// An instance that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSeal {
+    pub index: u64,
+    pub view: u32,
+    /// The step that we are in.
+    pub step: Step,
+    /// Weight of those heard of lately, and how much of it is needed, in percent.
+    pub voted_percent: u8,
+    pub needed_percent: u8,
+    /// Voters not heard of; of many, the first.
+    pub missing: Vec<String>,
+    pub missing_count: u32,
 }
 
 /// Where fetching stands.

@@ -7,6 +7,7 @@
 
 mod bodies;
 mod headers;
+mod segments;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +54,8 @@ pub struct Sync {
     /// Blocks whose bodies nobody delivers, until when what is above them stands back.
     stalled: BTreeMap<BlockHash, Monotonic>,
     passed_over: BTreeMap<PeerId, Monotonic>,
+    /// Proven points of a segment that is longer than a batch of headers.
+    skeleton: Vec<Point>,
     /// How often each peer was late or gave next to nothing: those with the least are asked first, or a few that claim
     /// most and stall in turn would be the only ones ever asked.
     strikes: BTreeMap<PeerId, u32>,
@@ -87,6 +90,7 @@ impl Sync {
             progress_at: Monotonic(0),
             stalled: BTreeMap::new(),
             passed_over: BTreeMap::new(),
+            skeleton: Vec::new(),
             strikes: BTreeMap::new(),
             lacks: BTreeMap::new(),
             looked_at: BTreeMap::new(),
@@ -156,7 +160,8 @@ impl Sync {
 
     /// For people: target, rate, time left.
     pub fn status(&self, chain: &Chain, behind: bool) -> SyncStatus {
-        let target = chain.best_unfull().map(|entry| entry.point.height.0);
+        let sealed = chain.awaits_seal().then(|| chain.certified_seal().height.0);
+        let target = chain.best_unfull().map(|entry| entry.point.height.0).max(sealed);
         let rate = match (self.reached.front(), self.reached.back()) {
             (Some((since, from)), Some((until, to))) if until > since => {
                 Some(to.saturating_sub(*from) * 1000 / until.since(*since))
@@ -174,6 +179,10 @@ impl Sync {
 
     /// Whether a peer may have a chain better than ours that we do not know.
     fn is_of_interest(&mut self, turn: &Turn, peer: PeerId, tip: &Tip, view: &View) -> bool {
+        // What it builds on, its certificates say first.
+        if tip.seal > view.chain.certified_index() {
+            return false;
+        }
         let mut best = view.chain.best().worth();
         // While bodies come, only what is better than where they lead is worth a look.
         if let Some(heading) = self.heading.filter(|_| self.stalled.is_empty()) {

@@ -12,7 +12,7 @@ use crate::machine::turn::Turn;
 use crate::rules::refusal::Refusal;
 use crate::rules::validity::FUTURE_MS;
 use crate::types::block::{Point, SignedHeader, messages_root};
-use crate::types::clock::{Monotonic, Now};
+use crate::types::clock::{Monotonic, Now, Round};
 use crate::types::evidence::Evidence;
 use crate::types::hash::TxId;
 use crate::types::key::PublicKey;
@@ -20,19 +20,21 @@ use crate::types::message::{ByeReason, Message, Tip};
 use crate::types::sign::BlockRecord;
 use crate::types::tx::Tx;
 
-/// Blocks whose slot has not begun by our clock: a slot of each neighbour is plenty.
+/// Blocks whose slot has not begun by our clock, or whose seal we do not know: a slot of each neighbour is plenty.
 const EARLY_MAX: usize = 16;
 /// Of one peer, so that none can fill the place of the others.
 const EARLY_OF_PEER_MAX: usize = 2;
 /// While old blocks are fetched, others hear of our tip this often.
 const TIP_EVERY_MS: u64 = 10_000;
 
-/// A block announced before its slot.
+/// A block announced before its slot, or before the seal that it names.
 pub struct Early {
     from: PeerId,
     header: SignedHeader,
     point: Point,
     ids: Vec<TxId>,
+    /// The newest seal adopted when it came.
+    known: u64,
 }
 
 impl Node {
@@ -82,13 +84,16 @@ impl Node {
                     self.complete(turn, from, point, ids.to_vec());
                 }
             }
-            HeaderVerdict::Future => self.keep_early(turn, from, header, point, ids),
+            HeaderVerdict::Future | HeaderVerdict::Refused(Refusal::UnknownSeal) => {
+                self.keep_early(turn, from, header, point, ids);
+            }
             HeaderVerdict::Refused(why) => self.refuse(turn, Some(from), point, why),
             HeaderVerdict::Orphan | HeaderVerdict::Surplus | HeaderVerdict::Invalid => {}
         }
     }
 
-    /// Keeps a block of the next slot until it begins by our clock; whether it is worth anything shows then.
+    /// Keeps a block of the next slot until it begins by our clock, and one that names a seal that we do not know until we
+    /// do; whether it is worth anything shows then.
     fn keep_early(
         &mut self,
         turn: &Turn,
@@ -101,9 +106,11 @@ impl Node {
         let start = clock.start_of(header.header.round, header.header.slot);
         let of_peer = self.early.iter().filter(|early| early.from == from).count();
         let near = start <= turn.now.wall.plus(FUTURE_MS + clock.slot_ms);
+        let known = self.chain.sealed().checkpoint.index;
         let kept = self.early.iter().any(|early| early.point == point);
         if near && !kept && of_peer < EARLY_OF_PEER_MAX && self.early.len() < EARLY_MAX {
-            self.early.push_back(Early { from, header: header.clone(), point, ids: ids.to_vec() });
+            let (header, ids) = (header.clone(), ids.to_vec());
+            self.early.push_back(Early { from, header, point, ids, known });
         }
     }
 
@@ -137,12 +144,14 @@ impl Node {
         self.duty.settled(turn, &block, accepted);
     }
 
-    /// Keeps evidence that somebody signed twice.
-    pub(super) fn keep_evidence(&mut self, turn: &mut Turn, evidence: Evidence) {
+    /// Keeps evidence that somebody signed twice; whether it is new.
+    pub(super) fn keep_evidence(&mut self, turn: &mut Turn, evidence: Evidence) -> bool {
         let offence = evidence.offence();
-        if self.evidence.keep(turn, evidence) {
+        let is_new = self.evidence.keep(turn, evidence);
+        if is_new {
             turn.out.note(Note::Equivocation(offence));
         }
+        is_new
     }
 
     /// Completes announced blocks, goes towards the best chain, and tells the mempool.
@@ -167,10 +176,11 @@ impl Node {
     /// Tells peers of a new tip: the block itself when it is one step ahead, otherwise only where our chain ends.
     pub(super) fn announce_tip(&mut self, turn: &mut Turn) {
         let best = *self.chain.best();
-        if best.point == self.announced || self.chain.has_work() {
+        let sealed = self.chain.certified_index() != self.announced_seal;
+        if best.point == self.announced && !sealed || self.chain.has_work() {
             return;
         }
-        let Some((round, _)) = best.at else { return };
+        let round = best.at.map_or(Round(0), |(round, _)| round);
         let recent = self.round.is_some_and(|now| round.next() >= now);
         if !recent && turn.now.mono.since(self.announced_at) < TIP_EVERY_MS {
             return;
@@ -179,10 +189,12 @@ impl Node {
         if let Some(header) = self.step_ahead() {
             let ids = self.ids_of(turn, &best.point);
             let told = self.relay.announce_block(turn, &header, ids, &mut self.peers);
-            // Those who hold the block already need to know that we share their tip: it lets them forge.
-            to.retain(|peer| !told.contains(peer));
+            // Those who hold the block already need to know that we share their tip: it lets them forge. And all need to
+            // know of a new seal: that is how certificates spread.
+            to.retain(|peer| sealed || !told.contains(peer));
         }
         self.announced = best.point;
+        self.announced_seal = self.chain.certified_index();
         self.announced_at = turn.now.mono;
         let tip = self.own_tip(turn.now);
         turn.out.broadcast(to, Message::Tip(tip));
@@ -193,7 +205,12 @@ impl Node {
         let best = self.chain.best();
         let (round, slot) = best.at.unwrap_or_default();
         let forger = self.present_juror(now);
-        let (point, weight, seal) = (best.point, best.weight, best.seal.index);
+        // On the way back from a chain beside a seal we do not say that our chain goes through it.
+        let seal = match self.chain.is_retreating() {
+            true => self.chain.sealed().checkpoint.index,
+            false => self.chain.certified_index(),
+        };
+        let (point, weight) = (best.point, best.weight);
         Tip { point, round, slot, weight, seal, forger }
     }
 
@@ -212,20 +229,28 @@ impl Node {
             let start = self.network.clock.start_of(header.round, header.slot);
             start.since(now.wall.plus(FUTURE_MS))
         };
-        let next = self.early.iter().map(wait).min();
+        let in_time =
+            self.early.iter().filter(|early| early.header.header.seal.index <= early.known);
+        let next = in_time.map(wait).min();
         next.map_or(Monotonic(u64::MAX), |ms| now.mono.plus(ms.max(1)))
     }
 
     fn retry_early(&mut self, turn: &mut Turn) {
         let soon = turn.now.wall.plus(FUTURE_MS);
         let clock = self.network.clock;
-        let begun = |early: &Early| {
-            clock.start_of(early.header.header.round, early.header.header.slot) <= soon
+        let now = self.round.unwrap_or_default();
+        let sealed = self.chain.sealed().checkpoint.index;
+        // A round later nobody announces it any more: sync has it then.
+        self.early.retain(|early| early.header.header.round.next() >= now);
+        let is_due = |early: &Early| {
+            let header = &early.header.header;
+            let begun = clock.start_of(header.round, header.slot) <= soon;
+            begun && (header.seal.index <= early.known || sealed > early.known)
         };
         let (due, early): (VecDeque<Early>, _) =
-            std::mem::take(&mut self.early).into_iter().partition(begun);
+            std::mem::take(&mut self.early).into_iter().partition(is_due);
         self.early = early;
-        for Early { from, header, point, ids } in due {
+        for Early { from, header, point, ids, .. } in due {
             // Where the peer's chain ends it may have said anew since.
             self.take_block(turn, from, &header, point, &ids);
             self.sync.wake();
@@ -266,7 +291,8 @@ impl Node {
             self.refuse(turn, None, *point, *why);
         }
         let best = self.chain.best();
-        if let Some((round, slot)) = best.at.filter(|_| !change.applied.is_empty()) {
+        let moved = !change.applied.is_empty() || !change.undone.is_empty();
+        if let Some((round, slot)) = best.at.filter(|_| moved) {
             let undone = u32::try_from(change.undone.len()).unwrap_or(u32::MAX);
             turn.out.note(Note::TipChanged { tip: best.point, round, slot, undone });
         }
@@ -293,7 +319,7 @@ impl Node {
             round: fields.round,
             slot: fields.slot,
             weight: known.unwrap_or(claimed),
-            seal: fields.seal.index,
+            seal: peer.tip.map_or(0, |tip| tip.seal).max(fields.seal.index),
             forger: peer.tip.and_then(|tip| tip.forger),
         });
     }

@@ -26,6 +26,9 @@ impl Node {
         if self.is_masternode() {
             self.relay.greet(turn, peer, &self.mempool);
         }
+        if self.peers.get(peer).is_some_and(|peer| peer.masternode) {
+            self.sealing.greet(turn, peer);
+        }
         self.sync.wake();
     }
 

@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::types::codec;
 use crate::types::hash::{Hash, hash};
 use crate::types::key::{PublicKey, Verifier};
 use crate::types::network::Network;
-use crate::types::seal::{Quorum, Step, Voter};
+use crate::types::seal::{Quorum, Step, Vote, Voter, voters_digest};
 
 /// The voters of one instance, by their positions in the sealed list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +93,18 @@ impl Electorate {
         network: &Network,
         verifier: &Verifier,
     ) -> Result<(), QuorumError> {
+        self.check_weight(quorum)?;
+        let all = self.votes(quorum, step).all(|vote| vote.is_signed(network, verifier));
+        if all { Ok(()) } else { Err(QuorumError::Signature) }
+    }
+
+    /// The votes of a quorum, by what it says its voters are.
+    pub fn votes<'a>(&'a self, quorum: &'a Quorum, step: Step) -> impl Iterator<Item = Vote> + 'a {
+        quorum.votes(step, |at| self.voter(at).map(|voter| voter.public_key))
+    }
+
+    /// Shape and weight of a quorum, not its signatures.
+    pub fn check_weight(&self, quorum: &Quorum) -> Result<(), QuorumError> {
         if quorum.voters.last() == Some(&0) {
             return Err(QuorumError::Shape);
         }
@@ -105,20 +116,13 @@ impl Electorate {
         if !self.is_quorum(quorum.positions().map(|at| self.weight(at)).sum()) {
             return Err(QuorumError::Weight);
         }
-        let key_at = |at| self.voter(at).map(|voter| voter.public_key);
-        let all = quorum.votes(step, key_at).all(|vote| vote.is_signed(network, verifier));
-        if all { Ok(()) } else { Err(QuorumError::Signature) }
+        Ok(())
     }
 
     /// H("voters", …).
     pub fn digest(&self) -> Hash {
         voters_digest(&self.voters)
     }
-}
-
-/// H("voters", canonical list).
-pub fn voters_digest(voters: &[Voter]) -> Hash {
-    hash("voters", &[&codec::encode(&voters)])
 }
 
 impl fmt::Display for QuorumError {

@@ -25,6 +25,8 @@ pub enum Refusal {
     UnknownSeal,
     /// Header: its parent is the sealed block of its round, which closed the round.
     RoundSealed,
+    /// Header: its chain leaves out a block that is sealed.
+    BesideSeal,
     /// Header: the forger is not the juror of the slot.
     WrongJuror,
     /// Block: a reveal where none is due, none where one is, or not the secret committed to.
@@ -70,6 +72,7 @@ impl Refusal {
             Refusal::Seal => "seal",
             Refusal::UnknownSeal => "unknown_seal",
             Refusal::RoundSealed => "round_sealed",
+            Refusal::BesideSeal => "beside_seal",
             Refusal::WrongJuror => "wrong_juror",
             Refusal::Reveal => "reveal",
             Refusal::Signature => "signature",
@@ -100,6 +103,7 @@ impl Refusal {
             | Refusal::Seal
             | Refusal::UnknownSeal
             | Refusal::RoundSealed
+            | Refusal::BesideSeal
             | Refusal::WrongJuror
             | Refusal::Reveal
             | Refusal::DuplicateKey
@@ -126,6 +130,7 @@ impl fmt::Display for Refusal {
             Refusal::Seal => "the seal named is not on this chain, or older than the parent's",
             Refusal::UnknownSeal => "the seal that it rests on is not known here yet",
             Refusal::RoundSealed => "the round ended with the sealed block below it",
+            Refusal::BesideSeal => "its chain is not the one that is sealed",
             Refusal::WrongJuror => "the forger is not the juror of this slot",
             Refusal::Reveal => "the reveal is not the one due",
             Refusal::Signature => "the signature does not hold",

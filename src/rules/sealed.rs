@@ -9,7 +9,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::beacon;
-use crate::rules::quorum::voters_digest;
 use crate::types::address::Address;
 use crate::types::block::{SealRef, genesis};
 use crate::types::clock::{Height, Round};
@@ -18,7 +17,7 @@ use crate::types::evidence::Offence;
 use crate::types::hash::{BlockHash, Hash, hash};
 use crate::types::key::PublicKey;
 use crate::types::network::Network;
-use crate::types::seal::{Checkpoint, HNS_MAX, Registered, Voter};
+use crate::types::seal::{Checkpoint, HNS_MAX, Registered, Voter, registry_digest, voters_digest};
 use crate::types::tx::Statement;
 
 /// Bytes of a state: 4,096 HNs with all that is known of them take 2 MiB, the keys of a round of full blocks in 256
@@ -122,6 +121,21 @@ impl SealedState {
         at.is_ok_and(|at| round <= self.penalties[at].last_round)
     }
 
+    /// Takes in the voters that a listed checkpoint brings (§2): they are the active set, and full rounds count from it
+    /// as from genesis.
+    pub fn bring(&mut self, voters: &[Voter], network: &Network) {
+        self.voters = voters.to_vec();
+        self.full_rounds.clear();
+        self.active = voters
+            .iter()
+            .map(|voter| Active {
+                address: network.address_of(&voter.public_key),
+                public_key: voter.public_key,
+                last_round: self.round,
+            })
+            .collect();
+    }
+
     /// H("state", …).
     pub fn digest(&self) -> Hash {
         hash("state", &[&self.to_bytes()])
@@ -152,11 +166,6 @@ impl SealedState {
             && ascend(self.offences.iter())
             && ascend(self.penalties.iter().map(|penalty| penalty.address))
     }
-}
-
-/// H("registry", …), of entries sorted by address.
-pub fn registry_digest(registry: &[Registered]) -> Hash {
-    hash("registry", &[&codec::encode(&registry)])
 }
 
 fn ascend<T: Ord>(mut items: impl Iterator<Item = T>) -> bool {

@@ -104,8 +104,22 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::SlotMissed { round, slot, why } => {
             (Level::Warn, format!("missed our slot {slot} of round {round}: {why}"))
         }
-        Note::SignatureRefused { round, slot } => {
-            (Level::Warn, format!("no second signature for round {round} slot {slot}"))
+        Note::SignatureRefused { asked } => {
+            (Level::Warn, format!("no second signature for {asked}"))
+        }
+        Note::ViewEntered { index, view } => {
+            (Level::Info, format!("sealing: view {view} of seal {index}"))
+        }
+        Note::Sealed { seal, point, round, delay_ms } => {
+            let delay = delay_ms.map(|ms| format!(", {ms} ms after its last slot"));
+            let line = format!(
+                "seal {} of round {round}: block {} {}{}",
+                seal.index,
+                point.height,
+                point.hash.0.short(),
+                delay.unwrap_or_default()
+            );
+            (Level::Info, line)
         }
         Note::BlockRefused { point, why } => {
             (Level::Warn, format!("block {} {} refused: {why}", point.height, point.hash.0.short()))

@@ -209,6 +209,8 @@ impl Checks {
             Note::BlockStored { .. }
             | Note::TipChanged { .. }
             | Note::SignatureRefused { .. }
+            | Note::ViewEntered { .. }
+            | Note::Sealed { .. }
             | Note::PeerReady { .. }
             | Note::ClockStepped { .. }
             | Note::ClockTrust { .. }

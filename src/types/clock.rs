@@ -127,9 +127,14 @@ impl Clock {
         self.start_of(round, slot).plus(self.slot_ms)
     }
 
+    /// End of the last forging slot of a round.
+    pub fn end_of_forging(&self, round: Round) -> Timestamp {
+        self.start_of(round, Slot(self.slots))
+    }
+
     /// Whether the last forging slot of a round has ended.
     pub fn is_finished(&self, round: Round, time: Timestamp) -> bool {
-        time >= self.start_of(round, Slot(self.slots))
+        time >= self.end_of_forging(round)
     }
 }
 

@@ -37,7 +37,8 @@ pub const KIND_LATER: u8 = 64;
 
 const CONTROL_MAX: usize = 64 * 1024;
 const HEADERS_BYTES_MAX: usize = 1024 * 1024;
-const SEALS_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of seals in one answer: one with a registry and voters of 4,096 HNs takes 800 KiB.
+pub const SEALS_BYTES_MAX: usize = 1024 * 1024;
 const BODIES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Everything that one peer says to another.
@@ -81,7 +82,7 @@ pub enum Message {
         request: u32,
         locator: Vec<Point>,
     },
-    /// The first of them that is on the sender's best chain; genesis always is.
+    /// The first of them that is on the sender's best chain; gone when none is.
     Intersect {
         request: u32,
         point: Point,
@@ -158,7 +159,7 @@ pub struct Tip {
     pub slot: Slot,
     /// Distinct forgers summed over rounds (§9).
     pub weight: u64,
-    /// Index of its newest seal.
+    /// Index of the newest seal whose certificate it holds: at that seal's height or above, its chain goes through it.
     pub seal: u64,
     /// The juror of the present slot as the sender sees it: a split shows before it happens.
     pub forger: Option<PublicKey>,

@@ -15,8 +15,10 @@ use super::hash::{Hash, hash};
 use super::key::PublicKey;
 
 mod file;
+mod listed;
 
 pub use file::NetworkError;
+pub use listed::Listed;
 
 /// Most HNs that a registry, and so a list of founders, may hold (§2).
 pub const REGISTRY_MAX: usize = 4096;
@@ -32,6 +34,8 @@ pub struct Network {
     pub first_round: Round,
     pub source: Source,
     pub founders: Vec<Founder>,
+    /// Listed in the file, by index; no part of the network's identity.
+    pub checkpoints: Vec<Listed>,
     entries: Vec<Entry>,
     id: Hash,
 }
@@ -177,6 +181,11 @@ impl Network {
     /// H("parameters", …): two nodes that differ here will one day part.
     pub fn parameters_digest(&self) -> Hash {
         hash("parameters", &[&codec::encode(&self.entries)])
+    }
+
+    /// The listed checkpoint of an index.
+    pub fn listed(&self, index: u64) -> Option<&Listed> {
+        self.checkpoints.iter().find(|listed| listed.checkpoint.index == index)
     }
 
     /// The address of a key on this network.

@@ -104,6 +104,16 @@ pub struct Seal {
     pub voters: Option<Vec<Voter>>,
 }
 
+/// H("voters", canonical list).
+pub fn voters_digest(voters: &[Voter]) -> Hash {
+    hash("voters", &[&codec::encode(&voters)])
+}
+
+/// H("registry", canonical entries, sorted by address).
+pub fn registry_digest(registry: &[Registered]) -> Hash {
+    hash("registry", &[&codec::encode(&registry)])
+}
+
 impl Registered {
     /// Where it listens.
     pub fn endpoint(&self) -> Endpoint {
@@ -120,6 +130,12 @@ impl Checkpoint {
     /// How blocks name it.
     pub fn seal(&self) -> SealRef {
         SealRef { index: self.index, checkpoint: self.id() }
+    }
+
+    /// Whether a round is over with it: no block of that round may follow, and no seal be about it. Genesis closes none,
+    /// though its round is 0 on a network that begins with round 0.
+    pub fn closes(&self, round: Round) -> bool {
+        self.index > 0 && round <= self.round
     }
 
     /// The sealed block.

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::finality::Finality;
 use super::path::{previous_of, stored_best};
 use super::sealed::Fold;
 use super::tree::Tree;
 use super::{Best, Chain, Entry};
-use crate::machine::records::{self, Reader, StoredHeader, Table};
+use crate::machine::records::{self, Reader, StoredHeader, StoredSeal, Table};
 use crate::rules::plan::Plans;
 use crate::rules::sealed::{Anchor, SealedState};
 use crate::rules::state::ChainState;
@@ -16,7 +17,6 @@ use crate::types::block::{Header, Point};
 use crate::types::clock::{Height, Monotonic, Round};
 use crate::types::key::Verifier;
 use crate::types::network::Network;
-use crate::types::seal::Seal;
 use crate::types::tx::Tx;
 
 /// A block as it is in the database.
@@ -32,6 +32,7 @@ impl Chain {
     ) -> Result<(Chain, Vec<Tx>), &'static str> {
         let anchor = Rc::new(Anchor::genesis(&network));
         plans.add(anchor.clone());
+        let genesis_seal = anchor.checkpoint;
         let genesis = Best {
             point: anchor.checkpoint.point(),
             at: None,
@@ -51,6 +52,8 @@ impl Chain {
             target: None,
             invalid: VecDeque::new(),
             doubles: Vec::new(),
+            revision: 0,
+            finality: Finality::new(genesis_seal),
         };
         let messages = chain.load(db)?;
         Ok((chain, messages))
@@ -59,13 +62,20 @@ impl Chain {
     /// Reads the best chain and the tips beside it; the messages of its last two rounds come back.
     fn load(&mut self, db: &dyn Reader) -> Result<Vec<Tx>, &'static str> {
         self.load_seals(db)?;
+        let messages = self.load_blocks(db)?;
+        self.load_finality(db)?;
+        Ok(messages)
+    }
+
+    /// The best chain, its state and the tree; the messages of its last two rounds.
+    fn load_blocks(&mut self, db: &dyn Reader) -> Result<Vec<Tx>, &'static str> {
         let Some((key, value)) = db.last(Table::Main) else { return Ok(Vec::new()) };
         let height = key.try_into().map(u64::from_be_bytes).map_err(|_| "a key of table main")?;
         let record: records::MainRecord =
             records::parse(&value).ok_or("the last record of table main")?;
         let tip = Point { height: Height(height), hash: record.hash };
         let stored = records::header(db, &tip).ok_or("the header of the last block")?;
-        self.best = stored_best(tip, &stored);
+        self.best = self.naming(stored_best(tip, &stored));
         let round = stored.header.header.round;
         let recent = self.load_recent(tip, Round(round.0.saturating_sub(1)), db)?;
         self.load_state(round, db)?;
@@ -80,8 +90,8 @@ impl Chain {
         while let Some((found, value)) = db.next(Table::States, &key) {
             let state: SealedState = records::parse(&value).ok_or("the state of a seal")?;
             let seal = db.get(Table::Seals, &found).ok_or("the seal of a state")?;
-            let seal: Seal = records::parse(&seal).ok_or("the seal of a state")?;
-            let checkpoint = seal.certificate.checkpoint;
+            let seal: StoredSeal = records::parse(&seal).ok_or("the seal of a state")?;
+            let checkpoint = *seal.checkpoint();
             if state.digest() != checkpoint.state {
                 return Err("the state of a seal");
             }
@@ -97,9 +107,8 @@ impl Chain {
     fn load_state(&mut self, last: Round, db: &dyn Reader) -> Result<(), &'static str> {
         let checkpoint = self.sealed.checkpoint;
         if checkpoint.index > 0 {
-            let sealed = records::header(db, &checkpoint.point()).ok_or("a sealed block")?;
-            let (named, present) = (sealed.header.header.seal, sealed.anchor);
-            self.state = ChainState::from_sealed(&self.sealed.state, named, present);
+            let sealed = self.best_at(&checkpoint.point(), db).ok_or("a sealed block")?;
+            self.state = ChainState::from_sealed(&self.sealed.state, sealed.seal, sealed.anchor);
         }
         let mut fold = Fold::new(self.sealed.clone());
         let mut height = checkpoint.height;
@@ -165,6 +174,7 @@ impl Chain {
                 header: Rc::new(stored.header),
                 weight: stored.weight,
                 anchor: stored.anchor,
+                proven: false,
                 stored: true,
                 full: true,
                 seen: Monotonic(0),

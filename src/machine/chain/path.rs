@@ -66,14 +66,15 @@ impl Chain {
         if *point == self.tree.genesis().point {
             return Some(*self.tree.genesis());
         }
-        match self.tree.get(&point.hash) {
+        let best = match self.tree.get(&point.hash) {
             Some(entry) if entry.point == *point => Some(entry.as_best()),
             Some(_) => None,
             None => records::header(db, point).map(|stored| stored_best(*point, &stored)),
-        }
+        };
+        best.map(|best| self.naming(best))
     }
 
-    fn header_at(&self, point: &Point, db: &dyn Reader) -> Option<Rc<SignedHeader>> {
+    pub(super) fn header_at(&self, point: &Point, db: &dyn Reader) -> Option<Rc<SignedHeader>> {
         match self.tree.get(&point.hash) {
             Some(entry) => Some(entry.header.clone()),
             None => records::header(db, point).map(|stored| Rc::new(stored.header)),
@@ -187,14 +188,16 @@ impl Chain {
         Some((records::header(db, point)?, records::body(db, point)?))
     }
 
-    /// Points of the best header chain, newest first, at distances that double; genesis last.
+    /// Points of the best header chain, newest first, at distances that double, down to the newest seal adopted: what is
+    /// below it is the same for everybody whom we could follow.
     pub fn locator(&self, db: &dyn Reader) -> Vec<Point> {
         // Headers ahead of their bodies first, so that another peer goes on where the last one stopped.
         let ahead = self.points_ahead(db);
         let mut points = vec![ahead.first().copied().unwrap_or(self.best.point)];
         let mut height = points[0].height.0;
         let mut distance = 1;
-        while height > distance && points.len() < LOCATOR_MAX - 1 {
+        let lowest = self.sealed().checkpoint.point();
+        while height > lowest.height.0 + distance && points.len() < LOCATOR_MAX - 1 {
             height -= distance;
             distance *= 2;
             let at = ahead.iter().find(|point| point.height.0 == height).copied();
@@ -203,7 +206,7 @@ impl Chain {
                 Some(Point { height: Height(height), hash })
             }));
         }
-        points.push(self.tree.genesis().point);
+        points.push(lowest);
         points.dedup();
         points
     }
@@ -220,10 +223,10 @@ impl Chain {
         points
     }
 
-    /// The first of these points that is on the best chain; genesis always is.
-    pub fn intersect(&self, locator: &[Point], db: &dyn Reader) -> Point {
-        let found = locator.iter().find(|point| self.is_main(point, db));
-        *found.unwrap_or(&self.tree.genesis().point)
+    /// The first of these points that is on the best chain. None is when who asks stands on another seal, or on one that
+    /// we have not come to.
+    pub fn intersect(&self, locator: &[Point], db: &dyn Reader) -> Option<Point> {
+        locator.iter().find(|point| self.is_main(point, db)).copied()
     }
 
     /// Headers of the best chain above a point of it; nothing when the point is not on it.

@@ -28,6 +28,11 @@ impl Fold {
         Fold { end: sealed.checkpoint.point(), tally: Tally::new(sealed) }
     }
 
+    /// The last block summed up.
+    pub fn end(&self) -> Point {
+        self.end
+    }
+
     /// Takes in the next block.
     pub fn apply(&mut self, point: Point, header: &Header, messages: &[Tx]) {
         self.tally.apply(header, messages);

@@ -24,6 +24,8 @@ pub struct Entry {
     pub weight: u64,
     /// The anchor of its round on its chain.
     pub anchor: SealRef,
+    /// Whether a certified seal proves it by its hash, so that nothing else of it was checked.
+    pub proven: bool,
     /// Whether its body is in the database.
     pub stored: bool,
     /// Whether its body and those of all below it are.
@@ -78,6 +80,10 @@ impl Tree {
 
     pub fn get(&self, hash: &BlockHash) -> Option<&Entry> {
         self.entries.get(hash)
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
     }
 
     pub fn insert(&mut self, entry: Entry) {
@@ -190,7 +196,8 @@ impl Tree {
             let surplus = self.unfull.len() > UNFULL_MAX;
             let worst = self
                 .tips()
-                .filter(|entry| entry.point.hash != best && (!surplus || !entry.full))
+                .filter(|entry| entry.point.hash != best && !entry.proven)
+                .filter(|entry| !surplus || !entry.full)
                 .min_by_key(|entry| (entry.worth(), entry.point.hash))
                 .map(|entry| entry.point.hash);
             match worst {

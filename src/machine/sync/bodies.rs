@@ -160,7 +160,10 @@ impl Sync {
         let age = now.since(tip.seen);
         let mut lacking = view.chain.lacking(tip);
         // A single new block is completed from the mempool: only when that takes too long it is fetched.
-        if lacking.len() == 1 && (view.relay.is_pending(&tip.point.hash) || age < PATIENCE_MS) {
+        if lacking.len() == 1
+            && !tip.proven
+            && (view.relay.is_pending(&tip.point.hash) || age < PATIENCE_MS)
+        {
             self.due = self.due.min(now.plus(PATIENCE_MS));
             lacking.clear();
         }

@@ -25,14 +25,16 @@ type Rank = (Reverse<(u32, bool)>, Worth);
 pub struct HeaderRequest {
     pub peer: PeerId,
     pub sent: Monotonic,
-    number: u32,
-    asked: Asked,
+    pub number: u32,
+    pub asked: Asked,
     /// The tip that made us ask: what the peer promised.
-    promised: Tip,
+    pub promised: Tip,
+    /// For headers below a certified block: the ends of the batches that have come and that nothing proves yet.
+    pub trail: Option<Vec<Point>>,
 }
 
 #[derive(Debug)]
-enum Asked {
+pub enum Asked {
     Find(Vec<Point>),
     Above(Point),
     /// The answer is here: the last header checked, those left, and whether the peer may have more.
@@ -59,6 +61,10 @@ impl Sync {
             }
             return;
         }
+        if view.chain.awaits_seal() {
+            self.ask_segment(turn, view, peers);
+            return;
+        }
         let mut best: Option<(Rank, PeerId, Tip)> = None;
         for peer in peers.ready() {
             let Some(tip) = peer.tip else { continue };
@@ -81,7 +87,7 @@ impl Sync {
             turn.out.send(peer, Message::Find { request: number, locator: locator.clone() });
             let asked = Asked::Find(locator);
             let sent = turn.now.mono;
-            self.headers = Some(HeaderRequest { peer, sent, number, asked, promised });
+            self.headers = Some(HeaderRequest { peer, sent, number, asked, promised, trail: None });
         }
     }
 
@@ -155,6 +161,9 @@ impl Sync {
     ) -> Option<(PeerId, ByeReason)> {
         let mut request = self.headers.take_if(|it| matches!(it.asked, Asked::Checking { .. }))?;
         self.wake();
+        if request.trail.is_some() {
+            return self.check_segment(turn, peers, chain, request);
+        }
         let from = request.peer;
         let Asked::Checking { above, left, full } = &mut request.asked else { return None };
         let empty = left.is_empty();
@@ -214,7 +223,7 @@ impl Sync {
         }
     }
 
-    fn go_on(&mut self, turn: &mut Turn, above: Point, ahead: usize) {
+    pub(super) fn go_on(&mut self, turn: &mut Turn, above: Point, ahead: usize) {
         if ahead < WINDOW_MAX {
             self.ask_above(turn, above);
         } else if let Some(request) = &mut self.headers {

@@ -112,7 +112,9 @@ fn a_refused_signature_is_counted_and_never_sent() {
     assert!(engine.node().is_ok(), "a new core knows what was signed");
     engine.perform(now(3), vec![record(1, 2), send()]);
     assert!(engine.node().is_err(), "one that tries again stands still");
-    let note = Note::SignatureRefused { round: Round(1), slot: Slot(1) };
+    let hash = BlockHash(Hash([1; 32]));
+    let asked = SignRecord::Block(BlockRecord { round: Round(1), slot: Slot(1), hash });
+    let note = Note::SignatureRefused { asked };
     engine.perform(now(3), vec![Effect::Note(note)]);
     assert_eq!(engine.refused_signature, 3, "those that the core refuses itself count too");
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::listed::{self, Bound, LISTED_MAX, Listed};
 use super::{Entry, Founder, Network, REGISTRY_MAX, SLOTS_MAX, Source, Values};
 use crate::types::clock::{Clock, Round, Timestamp};
 use crate::types::codec;
@@ -32,6 +33,8 @@ struct NetworkFile {
     #[serde(default)]
     founders: Vec<Founder>,
     parameters: Vec<Entry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    checkpoint: Vec<listed::Entry>,
 }
 
 /// What is wrong with a network file.
@@ -58,9 +61,6 @@ impl fmt::Display for NetworkError {
 
 impl std::error::Error for NetworkError {}
 
-/// The key that is out of its bounds, and why.
-type Bound = Result<(), (&'static str, String)>;
-
 fn wrong(key: &'static str, why: impl Into<String>) -> Bound {
     Err((key, why.into()))
 }
@@ -71,6 +71,7 @@ pub(super) fn parse(text: &str) -> Result<Network, NetworkError> {
     check_identity(&file).map_err(|bound| value(None, bound))?;
     check_founders(&file.founders)?;
     check_entries(&file)?;
+    check_listed(&file)?;
     let clock = Clock {
         origin: Timestamp::from_secs(file.origin),
         slot_ms: file.slot_seconds * 1000,
@@ -86,6 +87,7 @@ pub(super) fn parse(text: &str) -> Result<Network, NetworkError> {
         source: file.source,
         founders: file.founders,
         entries: file.parameters,
+        checkpoints: file.checkpoint.into_iter().map(Listed::from).collect(),
     })
 }
 
@@ -102,6 +104,7 @@ pub(super) fn write(network: &Network) -> String {
         source: network.source,
         founders: network.founders.clone(),
         parameters: network.entries.clone(),
+        checkpoint: network.checkpoints.iter().map(listed::Entry::from).collect(),
     };
     toml::to_string(&file).expect("a network is plain data")
 }
@@ -198,6 +201,21 @@ fn check_entries(file: &NetworkFile) -> Result<(), NetworkError> {
     Ok(())
 }
 
+fn check_listed(file: &NetworkFile) -> Result<(), NetworkError> {
+    if file.checkpoint.len() > LISTED_MAX {
+        let why = format!("at most {LISTED_MAX} are possible");
+        return Err(value(None, ("checkpoint", why)));
+    }
+    let of_network = (file.first_round, file.parameters[0].values.prefix);
+    let mut before = None;
+    for (item, entry) in file.checkpoint.iter().enumerate() {
+        let bound = listed::check(entry, before, of_network);
+        bound.map_err(|bound| value(Some(item), bound))?;
+        before = Some(entry);
+    }
+    Ok(())
+}
+
 fn check_values(values: &Values) -> Bound {
     if !(1..=1000).contains(&values.messages_max) {
         return wrong("parameters.values.messages_max", "1 to 1000 are due");
@@ -243,6 +261,7 @@ fn check_values(values: &Values) -> Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::seal::{Voter, voters_digest};
 
     /// The main network's file with one text replaced.
     fn edited(from: &str, to: &str) -> Result<Network, NetworkError> {
@@ -281,6 +300,36 @@ mod tests {
         assert!(matches!(first, NetworkError::Syntax { line: Some(1), .. }), "{first}");
         assert!(first.to_string().contains("unknown field `nam`"), "{first}");
         check("slot_seconds = 180", "slot_seconds = -1", "line 4: ");
+    }
+
+    #[test]
+    fn listed_checkpoints_are_bounded_and_no_part_of_the_identity() {
+        let voter = Voter { public_key: crate::types::key::PublicKey([5; 32]), weight: 1 };
+        let digest = voters_digest(&[voter]);
+        let listed = |index: u64, voters: Hash, electorate: &str| {
+            let some = "11".repeat(32);
+            format!(
+                "\n[[checkpoint]]\nindex = {index}\nround = {index}\nheight = {index}\nblock = \"{some}\"\n\
+                 state = \"{some}\"\nregistry = \"{some}\"\nvoters = \"{voters}\"\n{electorate}"
+            )
+        };
+        let brought = format!(
+            "[[checkpoint.electorate]]\npublic_key = \"{}\"\nweight = 1\n",
+            voter.public_key
+        );
+        let base = Network::main().to_toml();
+        let text = |parts: &[String]| base.clone() + &parts.concat();
+        let good = parse(&text(&[listed(1, digest, ""), listed(7, digest, &brought)]));
+        let good = good.expect("both are fine");
+        assert_eq!(good.id(), Network::main().id());
+        assert_eq!(good.checkpoints[1].voters, Some(vec![voter]));
+        assert_eq!(good.checkpoints[0].voters, None);
+        assert_eq!(parse(&good.to_toml()), Ok(good));
+        let error = |parts: &[String]| parse(&text(parts)).expect_err("it is wrong").to_string();
+        let twice = error(&[listed(7, digest, ""), listed(7, digest, "")]);
+        assert!(twice.starts_with("checkpoint.index, number 2: "), "{twice}");
+        let other = error(&[listed(7, Hash([1; 32]), &brought)]);
+        assert!(other.starts_with("checkpoint.voters, number 1: "), "{other}");
     }
 
     #[test]

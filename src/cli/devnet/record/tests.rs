@@ -4,7 +4,9 @@ use super::*;
 use crate::cli::devnet::directory::Directory;
 use crate::cli::devnet::recipe::Wish;
 use crate::machine::note::MissReason;
-use crate::machine::status::{ClockStatus, Duties, PeerCounts, PoolStatus, SyncStatus, TipStatus};
+use crate::machine::status::{
+    ClockStatus, Duties, PeerCounts, PoolStatus, SealStatus, SyncStatus, TipStatus,
+};
 use crate::rules::plan::Plan;
 use crate::rules::sealed::Anchor;
 use crate::types::clock::Height;
@@ -55,6 +57,14 @@ impl World {
             slot: Some(slot),
             seal_slot: false,
             juror: self.plan(at.0).juror(slot).map(|address| self.key_of(address)),
+            seal: SealStatus {
+                index: 0,
+                round: Round(0),
+                height: Height(0),
+                adopted: 0,
+                delay_ms: None,
+                open: None,
+            },
             tip: TipStatus { point: tip, round: None, slot: None, weight: 0, seal: 0 },
             sync: SyncStatus {
                 behind: false,

@@ -1,0 +1,205 @@
+//! The voter: runs the open instance of the round seal with the other voters (`docs/protocol.md` §10).
+//!
+//! The algorithm itself is in [`instance`]; here its inputs are checked, its outputs signed, guarded and sent, its time
+//! kept. There is an open instance while the newest certified seal is also adopted: its index is the one after.
+
+pub mod algorithm;
+mod ballots;
+pub mod instance;
+mod intake;
+mod judge;
+mod open;
+mod own;
+pub mod proposals;
+#[cfg(test)]
+mod tests;
+pub mod votes;
+
+use std::rc::Rc;
+
+use super::chain::Chain;
+use super::event::PeerId;
+use super::peers::Peers;
+use super::records::{self, Table};
+use super::seals::Seals;
+use super::status::SealStatus;
+use super::turn::Turn;
+use crate::types::clock::Monotonic;
+use crate::types::key::{SecretKey, Verifier};
+use crate::types::message::{Message, VOTES_MAX};
+use crate::types::network::Network;
+use crate::types::seal::{Proposal, Quorum, Vote};
+use crate::types::sign::SignState;
+
+use intake::{Intake, Item};
+use open::Open;
+
+/// The machines that the voter looks at.
+pub struct View<'a> {
+    pub chain: &'a Chain,
+    pub peers: &'a Peers,
+    pub seals: &'a Seals,
+    /// Whether our clock, our sign state and our halt allow a signature.
+    pub may_sign: bool,
+}
+
+/// What the node is to do about it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// More than two thirds have committed.
+    Decided(Quorum),
+    /// A view began.
+    Entered { index: u64, view: u32 },
+    /// A voter signed two votes for one step.
+    Double(Vote, Vote),
+    /// What this peer sent is provably wrong.
+    Blame(PeerId),
+}
+
+/// The voter, or who follows the votes without one.
+pub struct Sealing {
+    network: Rc<Network>,
+    verifier: Verifier,
+    key: SecretKey,
+    open: Option<Open>,
+    intake: Intake,
+    /// How late the last seal decided here was, by its index.
+    delay: Option<(u64, u64)>,
+    due: Monotonic,
+}
+
+impl Sealing {
+    /// No instance yet: `tick` opens it.
+    pub fn new(network: Rc<Network>, key: SecretKey, verifier: Verifier) -> Sealing {
+        let intake = Intake::default();
+        Sealing { network, verifier, key, open: None, intake, delay: None, due: Monotonic(0) }
+    }
+
+    /// When `tick` has something to do next.
+    pub fn due(&self) -> Monotonic {
+        self.due
+    }
+
+    /// A vote of a peer.
+    pub fn vote(&mut self, now: Monotonic, from: PeerId, vote: &Vote) {
+        if self.open.as_mut().is_some_and(|open| open.is_of_use(now, vote)) {
+            self.intake.push(from, Item::Vote(*vote));
+            self.wake();
+        }
+    }
+
+    /// A proposal of a peer, whoever made it.
+    pub fn proposal(&mut self, from: PeerId, proposal: &Proposal) {
+        let of_use = |open: &Open| open.is_proposal_of_use(proposal, &self.network);
+        if self.open.as_ref().is_some_and(of_use) {
+            self.intake.push(from, Item::Proposal(Box::new(proposal.clone())));
+            self.wake();
+        }
+    }
+
+    /// A prepare quorum that a peer knows.
+    pub fn prepared(&mut self, from: PeerId, quorum: &Quorum) {
+        if self.open.as_ref().is_some_and(|open| open.is_quorum_of_use(quorum)) {
+            self.intake.push(from, Item::Prepared(Box::new(quorum.clone())));
+            self.wake();
+        }
+    }
+
+    /// A peer asks for the votes that it lacks: as many as fit, and the highest prepare quorum if it cannot make it of
+    /// them.
+    pub fn serve(
+        &self,
+        turn: &mut Turn,
+        to: PeerId,
+        (index, view): (u64, u32),
+        (prepares, commits): (&[u8], &[u8]),
+    ) {
+        let Some(open) = self.open.as_ref().filter(|open| open.index == index) else { return };
+        let mut votes = open.votes_lacking(view, prepares, commits);
+        votes.truncate(VOTES_MAX);
+        if !votes.is_empty() {
+            turn.out.send(to, Message::Votes(votes));
+        }
+        if let Some(proposal) = open.proposal().filter(|proposal| proposal.vote.view == view) {
+            turn.out.send(to, Message::Proposal(Box::new(proposal.clone())));
+        }
+        if let Some(quorum) = open.prepared().filter(|quorum| quorum.view != view) {
+            turn.out.send(to, Message::Prepared(Box::new(quorum.clone())));
+        }
+    }
+
+    /// A masternode has connected: what we say in the open instance.
+    pub fn greet(&self, turn: &mut Turn, peer: PeerId) {
+        if let Some(open) = &self.open {
+            open.say_again(turn, vec![peer]);
+        }
+    }
+
+    /// Goes on with the instance.
+    pub fn tick(&mut self, turn: &mut Turn, view: &View, signed: &mut SignState) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        self.reopen(turn, view, signed);
+        let Some(open) = &mut self.open else {
+            self.due = Monotonic(u64::MAX);
+            return outcomes;
+        };
+        for checked in self.intake.check(&open.electorate, &self.network, &self.verifier) {
+            open.take(turn, view, checked, &mut outcomes);
+        }
+        open.advance(turn, view, &self.network, &mut outcomes);
+        if view.may_sign && !turn.out.is_guarding() {
+            let signer = (&self.key, &*self.network, &self.verifier);
+            open.sign_one(turn, view, signer, signed, &mut outcomes);
+        }
+        open.repeat(turn, view);
+        self.due = if self.intake.is_empty() { open.due(turn.now, view) } else { turn.now.mono };
+        outcomes
+    }
+
+    /// A seal was decided so long after its last forging slot.
+    pub fn decided(&mut self, index: u64, delay_ms: u64) {
+        self.delay = Some((index, delay_ms));
+        self.wake();
+    }
+
+    /// How late a seal was that was decided here lately.
+    pub fn delay_of(&self, index: u64) -> Option<u64> {
+        self.delay.filter(|(of, _)| *of == index).map(|(_, ms)| ms)
+    }
+
+    /// For people: where sealing stands.
+    pub fn status(&self, chain: &Chain, seals: &Seals) -> SealStatus {
+        let certified = seals.certified();
+        SealStatus {
+            index: certified.index,
+            height: certified.height,
+            round: certified.round,
+            adopted: chain.sealed().seal.index,
+            delay_ms: self.delay_of(certified.index),
+            open: self.open.as_ref().and_then(|open| open.status(&self.network)),
+        }
+    }
+
+    /// Opens the instance after the newest seal when its state is here, with what was signed in it before a restart.
+    fn reopen(&mut self, turn: &mut Turn, view: &View, signed: &SignState) {
+        let sealed = view.chain.sealed();
+        let index = sealed.seal.index + 1;
+        let ready = sealed.seal.index == view.seals.certified().index;
+        if ready && self.open.as_ref().is_some_and(|open| open.index == index) {
+            return;
+        }
+        self.intake.clear();
+        if let Some(before) = self.open.take().filter(|before| before.index < index) {
+            turn.db.delete(Table::Prepared, records::index_key(before.index));
+        }
+        self.open = ready.then(|| {
+            let electorate = view.seals.electorate().clone();
+            let own = self.key.public();
+            Open::new(&self.network, sealed, electorate, &own, signed.vote, turn.now, &turn.db)
+        });
+    }
+
+    fn wake(&mut self) {
+        self.due = Monotonic(0);
+    }
+}

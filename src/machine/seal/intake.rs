@@ -1,0 +1,140 @@
+//! What peers send of the open instance, waiting for its signatures to be verified: so many in one event, the rest follow
+//! at once (`docs/protocol.md` §11).
+
+use std::collections::VecDeque;
+
+use crate::machine::event::PeerId;
+use crate::rules::quorum::Electorate;
+use crate::types::key::Verifier;
+use crate::types::network::Network;
+use crate::types::seal::{Proposal, Quorum, Step, Vote};
+
+/// Signatures verified in one event.
+const SIGNATURES_MAX: usize = 64;
+/// Waiting in all: both steps of a view of 2,048 voters.
+const ITEMS_MAX: usize = 4_096;
+/// Of one peer: an answer with votes, and what it relays meanwhile.
+const ITEMS_OF_PEER_MAX: usize = 512;
+
+/// Something with signatures.
+#[derive(Debug, Clone)]
+pub enum Item {
+    Vote(Vote),
+    Proposal(Box<Proposal>),
+    Prepared(Box<Quorum>),
+}
+
+/// What came of an item.
+#[derive(Debug)]
+pub struct Checked {
+    pub from: PeerId,
+    pub item: Item,
+    /// Whether all its signatures hold.
+    pub holds: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    from: PeerId,
+    item: Item,
+    /// Signatures of its quorum that are verified.
+    done: usize,
+}
+
+/// The queue, in order of arrival.
+#[derive(Debug, Default)]
+pub struct Intake {
+    waiting: VecDeque<Waiting>,
+}
+
+impl Intake {
+    /// Takes an item in; what is over the bounds is dropped, and comes again when it is sent again.
+    pub fn push(&mut self, from: PeerId, item: Item) {
+        let of_peer = self.waiting.iter().filter(|waiting| waiting.from == from).count();
+        if self.waiting.len() < ITEMS_MAX && of_peer < ITEMS_OF_PEER_MAX {
+            self.waiting.push_back(Waiting { from, item, done: 0 });
+        }
+    }
+
+    /// Whether anything waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Forgets everything: the instance is over.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Verifies as many signatures as one event may, and hands out what is done.
+    pub fn check(
+        &mut self,
+        electorate: &Electorate,
+        network: &Network,
+        verifier: &Verifier,
+    ) -> Vec<Checked> {
+        let mut left = SIGNATURES_MAX;
+        let mut checked = Vec::new();
+        while let Some(mut waiting) = self.waiting.pop_front() {
+            if left == 0 {
+                self.waiting.push_front(waiting);
+                break;
+            }
+            let verdict = match &waiting.item {
+                Item::Vote(vote) => Some(check_vote(vote, network, verifier, &mut left)),
+                Item::Proposal(proposal) => {
+                    let vote = check_vote(&proposal.vote, network, verifier, &mut left);
+                    match &proposal.prepared {
+                        Some(quorum) if vote => {
+                            let rest = (network, verifier, &mut left);
+                            check_quorum(quorum, electorate, &mut waiting.done, rest)
+                        }
+                        _ => Some(vote),
+                    }
+                }
+                Item::Prepared(quorum) => {
+                    let rest = (network, verifier, &mut left);
+                    check_quorum(quorum, electorate, &mut waiting.done, rest)
+                }
+            };
+            match verdict {
+                Some(holds) => {
+                    checked.push(Checked { from: waiting.from, item: waiting.item, holds });
+                }
+                None => {
+                    self.waiting.push_front(waiting);
+                    break;
+                }
+            }
+        }
+        checked
+    }
+}
+
+fn check_vote(vote: &Vote, network: &Network, verifier: &Verifier, left: &mut usize) -> bool {
+    *left = left.saturating_sub(1);
+    vote.is_signed(network, verifier)
+}
+
+/// Goes on where the last event stopped; nothing while signatures are left.
+fn check_quorum(
+    quorum: &Quorum,
+    electorate: &Electorate,
+    done: &mut usize,
+    (network, verifier, left): (&Network, &Verifier, &mut usize),
+) -> Option<bool> {
+    if electorate.check_weight(quorum).is_err() {
+        return Some(false);
+    }
+    for vote in electorate.votes(quorum, Step::Prepare).skip(*done) {
+        if *left == 0 {
+            return None;
+        }
+        *left -= 1;
+        *done += 1;
+        if !vote.is_signed(network, verifier) {
+            return Some(false);
+        }
+    }
+    Some(true)
+}

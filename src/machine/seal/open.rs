@@ -1,0 +1,479 @@
+//! The open instance: between the algorithm and the node (`docs/protocol.md` §10).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use super::instance::{Input, Instance, Output, timeout_ms};
+use super::intake::{Checked, Item};
+use super::judge::{Basis, Judge};
+use super::own::{OwnVotes, Wanted};
+use super::proposals::Verdict;
+use super::votes::{Agreement, Cast};
+use super::{Outcome, View};
+use crate::machine::event::PeerId;
+use crate::machine::note::Note;
+use crate::machine::records::{self, Reader, Table};
+use crate::machine::status::OpenSeal;
+use crate::machine::turn::Turn;
+use crate::rules::quorum::Electorate;
+use crate::rules::sealed::Anchor;
+use crate::types::clock::{Monotonic, Now};
+use crate::types::hash::Hash;
+use crate::types::key::{PublicKey, SecretKey, Verifier};
+use crate::types::message::Message;
+use crate::types::network::Network;
+use crate::types::seal::{Checkpoint, Proposal, Quorum, Step, Vote};
+use crate::types::sign::{SignRecord, SignState, VoteRecord};
+
+/// Checkpoints known by their identities: those of the views that still matter, and a few of liars.
+const CHECKPOINTS_MAX: usize = 64;
+/// Proposals kept for views to come.
+const PROPOSALS_MAX: usize = 4;
+/// Voters named in status as not having voted.
+const MISSING_MAX: usize = 16;
+/// Of a later view than ours a voter's word is taken this often per base time: who runs through views alone would have
+/// everybody relay them.
+const LATER_PER_BASE: u64 = 2;
+
+/// One instance, from the adoption of the seal before until it is decided.
+pub struct Open {
+    pub index: u64,
+    pub electorate: Rc<Electorate>,
+    beacon: Hash,
+    slot_ms: u64,
+    own: Option<u16>,
+    instance: Instance,
+    started: bool,
+    judge: Judge,
+    basis: Option<Basis>,
+    checkpoints: VecDeque<(Hash, Checkpoint)>,
+    /// Verified proposals of this view and later ones.
+    proposals: BTreeMap<u32, Proposal>,
+    /// The highest prepare quorum known.
+    prepared: Option<Quorum>,
+    timers: BTreeMap<(u32, Step), Monotonic>,
+    later: BTreeMap<u16, Monotonic>,
+    said: OwnVotes,
+    /// Who was asked last for the votes we lack.
+    asked: Option<PeerId>,
+}
+
+impl Open {
+    /// The instance after a seal, as far as we had come in it before a restart.
+    pub fn new(
+        network: &Network,
+        sealed: &Anchor,
+        electorate: Rc<Electorate>,
+        own: &PublicKey,
+        signed: Option<VoteRecord>,
+        now: Now,
+        db: &dyn Reader,
+    ) -> Open {
+        let index = sealed.seal.index + 1;
+        let own = electorate.position(own);
+        let mut open = Open {
+            index,
+            beacon: sealed.state.beacon,
+            slot_ms: network.clock.slot_ms,
+            own,
+            instance: Instance::new(index, electorate.clone(), own),
+            started: false,
+            judge: Judge::default(),
+            basis: None,
+            checkpoints: VecDeque::new(),
+            proposals: BTreeMap::new(),
+            prepared: None,
+            timers: BTreeMap::new(),
+            later: BTreeMap::new(),
+            said: OwnVotes::default(),
+            asked: None,
+            electorate,
+        };
+        let stored = db.get(Table::Prepared, &records::index_key(index));
+        let stored: Option<Quorum> = stored.and_then(|bytes| records::parse(&bytes));
+        if let Some(quorum) = &stored {
+            open.know(quorum.checkpoint);
+        }
+        let held = stored.as_ref().map(|quorum| Rc::new(Agreement::of(quorum)));
+        open.prepared = stored;
+        let record = signed.filter(|record| record.index == index);
+        if let (Some(record), Some(own)) = (record, own) {
+            let (instance, outputs) =
+                Instance::restore(&record, held, open.electorate.clone(), own);
+            open.instance = instance;
+            open.perform(now, outputs, &mut Vec::new());
+        }
+        open
+    }
+
+    /// Whether a vote of this instance can change anything, before its signature is verified.
+    pub fn is_of_use(&mut self, now: Monotonic, vote: &Vote) -> bool {
+        let Some(position) = self.electorate.position(&vote.voter) else { return false };
+        if vote.index != self.index || vote.step == Step::Propose || self.is_decided() {
+            return false;
+        }
+        if self.instance.view() >= Some(vote.view) {
+            return true;
+        }
+        let free_at = self.later.get(&position).copied().unwrap_or_default();
+        if now < free_at {
+            return false;
+        }
+        self.later.insert(position, now.plus(self.base_ms() / LATER_PER_BASE));
+        true
+    }
+
+    /// Whether a proposal is by the proposer of a view that is not over, and belongs together.
+    pub fn is_proposal_of_use(&self, proposal: &Proposal, network: &Network) -> bool {
+        let vote = &proposal.vote;
+        let in_time =
+            vote.index == self.index && self.instance.view().is_none_or(|now| vote.view >= now);
+        let whole = vote.step == Step::Propose
+            && proposal.checkpoint.index == self.index
+            && vote.value == Some(proposal.checkpoint.id())
+            && proposal.prepared.as_ref().is_none_or(|quorum| {
+                quorum.checkpoint == proposal.checkpoint && quorum.view < vote.view
+            });
+        let room =
+            self.proposals.len() < PROPOSALS_MAX || self.proposals.keys().last() > Some(&vote.view);
+        let proposer = self.electorate.proposer(network, &self.beacon, self.index, vote.view);
+        in_time
+            && whole
+            && room
+            && proposer.is_some()
+            && proposer == self.electorate.position(&vote.voter)
+            && self.proposals.get(&vote.view) != Some(proposal)
+    }
+
+    /// Whether a prepare quorum says more than the one held.
+    pub fn is_quorum_of_use(&self, quorum: &Quorum) -> bool {
+        quorum.checkpoint.index == self.index
+            && self.prepared.as_ref().is_none_or(|held| quorum.view > held.view)
+    }
+
+    /// The votes that somebody in a view lacks, who has these.
+    pub fn votes_lacking(&self, view: u32, prepares: &[u8], commits: &[u8]) -> Vec<Vote> {
+        let casts = self.instance.votes().lacking(view, prepares, commits);
+        casts.into_iter().filter_map(|cast| cast.to_vote(self.index, &self.electorate)).collect()
+    }
+
+    /// The highest prepare quorum known.
+    pub fn prepared(&self) -> Option<&Quorum> {
+        self.prepared.as_ref()
+    }
+
+    /// The proposal of the running view, for whoever is in it.
+    pub fn proposal(&self) -> Option<&Proposal> {
+        self.proposals.get(&self.instance.view()?)
+    }
+
+    /// Takes in what a peer sent, now that its signatures are looked at; what is new goes on to the others.
+    pub fn take(
+        &mut self,
+        turn: &mut Turn,
+        view: &View,
+        checked: Checked,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        if !checked.holds {
+            outcomes.push(Outcome::Blame(checked.from));
+            return;
+        }
+        match checked.item {
+            Item::Vote(vote) => {
+                let Some(cast) = Cast::of(&vote, &self.electorate) else { return };
+                let is_held = self.instance.holds(&cast);
+                self.input(turn.now, Input::Vote(cast), outcomes);
+                if !is_held && self.instance.holds(&cast) {
+                    pass_on(turn, view, checked.from, Message::Vote(vote));
+                }
+            }
+            Item::Proposal(proposal) => {
+                let Some(cast) = Cast::of(&proposal.vote, &self.electorate) else { return };
+                let is_first = !self.proposals.contains_key(&cast.view);
+                self.know(proposal.checkpoint);
+                let prepared = proposal.prepared.as_ref().map(|quorum| {
+                    self.hold(quorum);
+                    Rc::new(Agreement::of(quorum))
+                });
+                if is_first {
+                    self.proposals.insert(cast.view, (*proposal).clone());
+                }
+                let is_held = self.instance.holds(&cast);
+                let verdict = self.verdict(turn, view, &proposal.checkpoint);
+                self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
+                if !is_held && self.instance.holds(&cast) {
+                    pass_on(turn, view, checked.from, Message::Proposal(proposal));
+                }
+            }
+            Item::Prepared(quorum) => {
+                self.know(quorum.checkpoint);
+                self.hold(&quorum);
+                self.input(turn.now, Input::Prepared(Rc::new(Agreement::of(&quorum))), outcomes);
+            }
+        }
+    }
+
+    /// Starts, judges again what our chain now shows differently, and lets time pass.
+    pub fn advance(
+        &mut self,
+        turn: &mut Turn,
+        view: &View,
+        network: &Network,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        let basis = Basis::new(turn.now, network, view.chain);
+        if self.basis.replace(basis) != Some(basis) {
+            if !self.started && self.candidate(turn, view).is_some() {
+                self.started = true;
+                self.input(turn.now, Input::Start, outcomes);
+            }
+            let values: Vec<Checkpoint> =
+                self.proposals.values().map(|proposal| proposal.checkpoint).collect();
+            for checkpoint in values {
+                let verdict = self.verdict(turn, view, &checkpoint);
+                let value = checkpoint.id();
+                self.input(turn.now, Input::Judged { value, verdict }, outcomes);
+            }
+        }
+        while let Some((at, step)) = self.elapsed(turn.now.mono) {
+            self.timers.remove(&(at, step));
+            self.input(turn.now, Input::TimeOut { view: at, step }, outcomes);
+        }
+        self.lead(turn, view, network, outcomes);
+    }
+
+    /// Signs the next of our votes: guarded first, then sent, then counted like anybody's.
+    pub fn sign_one(
+        &mut self,
+        turn: &mut Turn,
+        view: &View,
+        (key, network, verifier): (&SecretKey, &Network, &Verifier),
+        signed: &mut SignState,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        let Some(Wanted { record, prepared }) = self.said.next() else { return };
+        // It waited for a clock that could be trusted, and the others went on.
+        if self.instance.view().is_some_and(|now| record.view < now) {
+            return;
+        }
+        let asked = SignRecord::Vote(record);
+        match signed.admit(asked) {
+            Ok(state) => *signed = state,
+            Err(conflict) => {
+                turn.out.note(Note::SignatureRefused { asked: conflict.asked });
+                return;
+            }
+        }
+        let quorum = prepared.as_ref().and_then(|prepared| self.quorum_of(prepared));
+        if let Some(quorum) = &quorum {
+            self.hold(quorum);
+            turn.db.put(Table::Prepared, records::index_key(self.index), quorum);
+        }
+        turn.out.guard(asked);
+        let place = (record.index, record.view, record.step);
+        let vote = Vote::sign(place, record.value, key, network, verifier);
+        let cast = Cast::of(&vote, &self.electorate);
+        let peers = masternodes(view, None);
+        if record.step == Step::Propose {
+            // After a restart it is the same again, or lost.
+            let ours = self.candidate(turn, view);
+            ours.iter().for_each(|checkpoint| self.know(*checkpoint));
+            let checkpoint = record.value.and_then(|value| self.checkpoint(&value));
+            let Some(checkpoint) = checkpoint else { return };
+            let proposal = Proposal { vote, checkpoint, prepared: quorum };
+            self.said.proposed(proposal.clone());
+            self.proposals.insert(record.view, proposal.clone());
+            turn.out.broadcast(peers, Message::Proposal(Box::new(proposal)));
+            let verdict = self.verdict(turn, view, &checkpoint);
+            let Some(cast) = cast else { return };
+            self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
+        } else {
+            self.said.voted(vote);
+            turn.out.broadcast(peers, Message::Vote(vote));
+            if let Some(cast) = cast {
+                self.input(turn.now, Input::Vote(cast), outcomes);
+            }
+        }
+    }
+
+    /// What we said last, for these peers.
+    pub fn say_again(&self, turn: &mut Turn, peers: Vec<PeerId>) {
+        let (proposal, votes) = self.said.said();
+        if let Some(proposal) = proposal {
+            turn.out.broadcast(peers.clone(), Message::Proposal(Box::new(proposal.clone())));
+        }
+        for vote in votes {
+            turn.out.broadcast(peers.clone(), Message::Vote(*vote));
+        }
+        if let Some(quorum) = &self.prepared {
+            turn.out.broadcast(peers, Message::Prepared(Box::new(quorum.clone())));
+        }
+    }
+
+    /// Says all again when the step has not changed for a base time, and asks one peer for the votes that we lack.
+    pub fn repeat(&mut self, turn: &mut Turn, view: &View) {
+        let due = self.said.again_at().is_some_and(|at| turn.now.mono >= at);
+        if self.is_decided() || !self.started || !due {
+            return;
+        }
+        self.said.rest_until(turn.now.mono.plus(self.base_ms()));
+        let peers = masternodes(view, None);
+        self.say_again(turn, peers.clone());
+        let next = peers.iter().find(|peer| Some(**peer) > self.asked).or(peers.first());
+        self.asked = next.copied();
+        if let (Some(peer), Some(at)) = (self.asked, self.instance.view()) {
+            let votes = self.instance.votes();
+            let (prepares, commits) = (votes.bitmap(Step::Prepare), votes.bitmap(Step::Commit));
+            let message = Message::WantVotes { index: self.index, view: at, prepares, commits };
+            turn.out.send(peer, message);
+        }
+    }
+
+    /// When there is something to do next.
+    pub fn due(&self, now: Now, view: &View) -> Monotonic {
+        if self.is_decided() {
+            return Monotonic(u64::MAX);
+        }
+        if self.said.is_waiting() && view.may_sign {
+            return now.mono;
+        }
+        let timers = self.timers.values().copied();
+        let due = timers.chain(self.said.again_at().filter(|_| self.started)).min();
+        due.unwrap_or(Monotonic(u64::MAX))
+    }
+
+    /// For people: how far it is, and who has not voted.
+    pub fn status(&self, network: &Network) -> Option<OpenSeal> {
+        let turnout = self.instance.votes().turnout();
+        let address = |position: &u16| {
+            let voter = self.electorate.voter(*position)?;
+            Some(network.address_of(&voter.public_key).to_string())
+        };
+        Some(OpenSeal {
+            index: self.index,
+            view: self.instance.view()?,
+            step: self.instance.stage(),
+            voted_percent: turnout.percent,
+            needed_percent: 67,
+            missing_count: u32::try_from(turnout.missing.len()).unwrap_or(u32::MAX),
+            missing: turnout.missing.iter().filter_map(address).take(MISSING_MAX).collect(),
+        })
+    }
+
+    /// Tells the algorithm something and does what it says.
+    fn input(&mut self, now: Now, input: Input, outcomes: &mut Vec<Outcome>) {
+        let outputs = self.instance.step(input);
+        self.perform(now, outputs, outcomes);
+    }
+
+    fn perform(&mut self, now: Now, outputs: Vec<Output>, outcomes: &mut Vec<Outcome>) {
+        for output in outputs {
+            match output {
+                Output::Entered { view } => {
+                    self.started = true;
+                    self.timers.clear();
+                    self.proposals = self.proposals.split_off(&view);
+                    self.said.rest_until(now.mono.plus(self.base_ms()));
+                    outcomes.push(Outcome::Entered { index: self.index, view });
+                }
+                Output::Schedule { view, step } => {
+                    let at = now.mono.plus(timeout_ms(self.slot_ms, view).max(1));
+                    self.timers.insert((view, step), at);
+                }
+                Output::Cast { record, prepared } => {
+                    self.said.rest_until(now.mono.plus(self.base_ms()));
+                    self.said.want(Wanted { record, prepared });
+                }
+                Output::Double { first, second } => {
+                    let votes = (
+                        first.to_vote(self.index, &self.electorate),
+                        second.to_vote(self.index, &self.electorate),
+                    );
+                    if let (Some(first), Some(second)) = votes {
+                        outcomes.push(Outcome::Double(first, second));
+                    }
+                }
+                Output::Decided { .. } => {
+                    let certificate = self.instance.certificate();
+                    let quorum = certificate.and_then(|of| self.quorum_of(&of));
+                    if let Some(quorum) = quorum {
+                        outcomes.push(Outcome::Decided(quorum));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Our value, when the running view is ours to propose in.
+    fn lead(&mut self, turn: &Turn, view: &View, network: &Network, outcomes: &mut Vec<Outcome>) {
+        let Some(at) = self.instance.view() else { return };
+        if !self.instance.is_to_lead() || self.own.is_none() {
+            return;
+        }
+        if self.electorate.proposer(network, &self.beacon, self.index, at) != self.own {
+            return;
+        }
+        let candidate = self.candidate(turn, view);
+        candidate.iter().for_each(|checkpoint| self.know(*checkpoint));
+        let value = candidate.map(|checkpoint| checkpoint.id());
+        self.input(turn.now, Input::Lead { view: at, value }, outcomes);
+    }
+
+    fn candidate(&mut self, turn: &Turn, view: &View) -> Option<Checkpoint> {
+        self.judge.candidate(&self.basis?, view.chain, &turn.db)
+    }
+
+    fn verdict(&mut self, turn: &Turn, view: &View, checkpoint: &Checkpoint) -> Verdict {
+        let Some(basis) = self.basis else { return Verdict::Unknown };
+        self.judge.verdict(checkpoint, &basis, turn.now, view.chain, &turn.db)
+    }
+
+    fn elapsed(&self, now: Monotonic) -> Option<(u32, Step)> {
+        self.timers.iter().find(|(_, at)| **at <= now).map(|(timer, _)| *timer)
+    }
+
+    fn is_decided(&self) -> bool {
+        self.instance.decision().is_some()
+    }
+
+    fn base_ms(&self) -> u64 {
+        timeout_ms(self.slot_ms, 0).max(1)
+    }
+
+    fn know(&mut self, checkpoint: Checkpoint) {
+        let value = checkpoint.id();
+        if self.checkpoint(&value).is_none() {
+            self.checkpoints.push_back((value, checkpoint));
+            if self.checkpoints.len() > CHECKPOINTS_MAX {
+                self.checkpoints.pop_front();
+            }
+        }
+    }
+
+    fn checkpoint(&self, value: &Hash) -> Option<Checkpoint> {
+        let held = self.prepared.as_ref().map(|quorum| quorum.checkpoint);
+        let held = held.filter(|checkpoint| checkpoint.id() == *value);
+        let known = self.checkpoints.iter().find(|(known, _)| known == value);
+        held.or(known.map(|(_, checkpoint)| *checkpoint))
+    }
+
+    fn quorum_of(&self, agreement: &Agreement) -> Option<Quorum> {
+        Some(agreement.to_quorum(self.checkpoint(&agreement.value)?))
+    }
+
+    fn hold(&mut self, quorum: &Quorum) {
+        if self.is_quorum_of_use(quorum) {
+            self.prepared = Some(quorum.clone());
+        }
+    }
+}
+
+fn masternodes(view: &View, except: Option<PeerId>) -> Vec<PeerId> {
+    let of_use = view.peers.ready().filter(|peer| peer.masternode && Some(peer.id) != except);
+    of_use.map(|peer| peer.id).collect()
+}
+
+fn pass_on(turn: &mut Turn, view: &View, from: PeerId, message: Message) {
+    turn.out.broadcast(masternodes(view, Some(from)), message);
+}

@@ -1,0 +1,62 @@
+//! Seals by whole nodes.
+
+use super::*;
+use crate::machine::event::Fault;
+
+#[test]
+fn a_round_is_sealed_in_its_seal_slot() {
+    for nodes in [1, 2] {
+        let mut world = World::new(nodes);
+        world.run_until(6 * SLOT_MS - SLOT_MS / 2);
+        for node in &world.nodes {
+            let seal = node.status(world.now()).seal;
+            assert_eq!((seal.index, seal.round, seal.adopted), (1, Round(0), 1), "{seal:?}");
+            assert!(seal.delay_ms.is_some_and(|ms| ms <= SLOT_MS / 2), "{seal:?}");
+        }
+        world.run_until(3 * 6 * SLOT_MS);
+        for node in &world.nodes {
+            let seal = node.status(world.now()).seal;
+            assert_eq!((seal.index, seal.adopted), (3, 3), "{seal:?}");
+        }
+    }
+}
+
+/// Node 0 dies in the event of a vote of its in round 0, after so many of its effects, and comes back later. Whether it
+/// came to that.
+fn dies_voting(vote: usize, effects: usize, away_ms: u64) -> bool {
+    let mut world = World::new(2);
+    world.run_until(5 * SLOT_MS - 100);
+    world.death = Some(Death { vote, effects });
+    world.run_until(5 * SLOT_MS + 400);
+    if world.down.is_none() {
+        return false;
+    }
+    world.run_until(5 * SLOT_MS + away_ms);
+    world.down = None;
+    world.nodes[0] = world.open(0);
+    world.deliver(1, Event::Disconnected { peer: PeerId(1), fault: Fault::None });
+    world.run_until(5 * SLOT_MS + away_ms + 2 * 6 * SLOT_MS);
+
+    let case = format!("vote {vote}, {effects} effects, back after {away_ms} ms");
+    for (place, values) in &world.voted {
+        assert_eq!(values.len(), 1, "{case}: two votes for {place:?}: {values:?}");
+    }
+    let seals: Vec<_> = world.nodes.iter().map(|node| node.status(world.now()).seal).collect();
+    assert_eq!(seals[0].adopted, seals[1].adopted, "{case}: {seals:?}");
+    let rounds = (5 * SLOT_MS + away_ms) / (6 * SLOT_MS) + 1;
+    assert!(seals[0].round >= Round(rounds), "{case}: sealing goes on: {seals:?}");
+    true
+}
+
+#[test]
+fn a_death_after_any_effect_of_voting_shows_no_second_vote() {
+    // Back within the view, after some views, and when there is more to be sealed than before.
+    for away_ms in [500, 1_500, 6 * SLOT_MS] {
+        let mut votes = 0;
+        while dies_voting(votes + 1, 0, away_ms) {
+            votes += 1;
+            assert!((1..).take_while(|count| dies_voting(votes, *count, away_ms)).count() >= 2);
+        }
+        assert!(votes >= 2, "it prepares and commits at least");
+    }
+}

@@ -1,0 +1,71 @@
+//! The open instance of the seal on its way through the node: what voters send, and what comes of it.
+
+use super::Node;
+use crate::machine::event::PeerId;
+use crate::machine::note::Note;
+use crate::machine::seal::{Outcome, View};
+use crate::machine::seals::SealVerdict;
+use crate::machine::turn::Turn;
+use crate::types::evidence::Evidence;
+use crate::types::message::{ByeReason, Message};
+use crate::types::seal::{Quorum, Seal, Vote};
+
+impl Node {
+    /// Goes on with the open instance.
+    pub(super) fn settle_votes(&mut self, turn: &mut Turn) {
+        let view = View {
+            chain: &self.chain,
+            peers: &self.peers,
+            seals: &self.seals,
+            may_sign: self.timekeeper.distrust().is_none(),
+        };
+        for outcome in self.sealing.tick(turn, &view, &mut self.signed) {
+            match outcome {
+                Outcome::Decided(certificate) => self.decided(turn, certificate),
+                Outcome::Entered { index, view } => {
+                    turn.out.note(Note::ViewEntered { index, view });
+                }
+                Outcome::Double(first, second) => self.double_vote(turn, first, second),
+                Outcome::Blame(peer) => self.peers.blame(turn, peer, ByeReason::Invalid),
+            }
+        }
+    }
+
+    /// More than two thirds have committed: their votes are a certificate.
+    fn decided(&mut self, turn: &mut Turn, certificate: Quorum) {
+        let checkpoint = certificate.checkpoint;
+        let before = *self.seals.certified();
+        let (registry, voters) =
+            if (checkpoint.registry, checkpoint.voters) == (before.registry, before.voters) {
+                (None, None)
+            } else {
+                // Without the block we cannot know who votes next: those who have it send the whole seal.
+                let state = self.chain.state_at(&checkpoint.point(), &turn.db);
+                let Some(state) = state.filter(|state| state.digest() == checkpoint.state) else {
+                    return;
+                };
+                (
+                    (checkpoint.registry != before.registry).then_some(state.registry),
+                    (checkpoint.voters != before.voters).then_some(state.voters),
+                )
+            };
+        let seal = Seal { certificate, registry, voters };
+        if self.seals.add(turn, seal) == SealVerdict::Added {
+            let end = self.network.clock.end_of_forging(checkpoint.round);
+            self.sealing.decided(checkpoint.index, turn.now.wall.since(end));
+            self.certify(turn);
+        }
+    }
+
+    /// A voter signed two votes for one step: kept as evidence, and told once to those who may have seen only one.
+    fn double_vote(&mut self, turn: &mut Turn, first: Vote, second: Vote) {
+        let Some(evidence) = Evidence::of_votes(&first, &second) else { return };
+        if self.keep_evidence(turn, evidence) {
+            let peers: Vec<PeerId> =
+                self.peers.ready().filter(|peer| peer.masternode).map(|peer| peer.id).collect();
+            for vote in [first, second] {
+                turn.out.broadcast(peers.clone(), Message::Vote(vote));
+            }
+        }
+    }
+}
