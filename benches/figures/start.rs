@@ -135,11 +135,8 @@ fn messages(sample: &Sample, round: u64, slot: usize) -> Vec<IdentifiedTx> {
 
 fn add(batch: &mut Batch, block: &Block, weight: u64, state: &mut ChainState) {
     let point = block.header.point();
-    let header = StoredHeader {
-        header: block.header.clone(),
-        weight,
-        anchor: block.header.header.seal,
-    };
+    let header =
+        StoredHeader { header: block.header.clone(), weight, anchor: block.header.header.seal };
     let undo = state.apply(&block.header.header, &block.messages);
     let main = MainRecord { hash: point.hash, undo };
     let mut put = |table, key, value| batch.0.insert((table, key), Some(value));
