@@ -60,6 +60,17 @@ fn an_outage_round_with_three_senders_does_not_make_them_the_committee() {
 }
 
 #[test]
+fn a_round_is_full_with_a_block_in_half_of_its_slots() {
+    let sample = Sample::edited(&[1, 1, 1], &[("\nslots = 5\n", "\nslots = 4\n")]);
+    for (blocks, full) in [(1, false), (2, true), (4, true)] {
+        let mut history = History::new(&sample);
+        round(&mut history, 1, blocks, 0..3);
+        let rounds = if full { vec![Round(1)] } else { vec![] };
+        assert_eq!(history.sealed().full_rounds, rounds, "{blocks} of 4");
+    }
+}
+
+#[test]
 fn with_fewer_active_than_the_minimum_the_voters_stay() {
     let sample = Sample::edited(
         &[1, 2, 3, 1, 2, 3],
