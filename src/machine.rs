@@ -10,6 +10,7 @@ pub mod note;
 pub mod peers;
 pub mod records;
 pub mod relay;
+pub mod seal;
 pub mod serve;
 pub mod status;
 pub mod sync;
