@@ -110,12 +110,14 @@ impl Instance {
             Step::Prepare => false,
             Step::Commit => Some(held.value) == value && held.view == view,
         });
-        instance.now.valid = prepared;
         let mut outputs = vec![Output::Entered { view }];
         if step == Step::Propose {
             outputs.push(Output::Schedule { view, step });
         }
         instance.cast(step, value, rests_on, &mut outputs);
+        if let Some(prepared) = prepared {
+            outputs.extend(instance.step(Input::Prepared(prepared)));
+        }
         (instance, outputs)
     }
 
