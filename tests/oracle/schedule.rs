@@ -73,12 +73,12 @@ impl Schedule {
 
     /// What happens to a voter that is in this view.
     pub fn next(&mut self, now: u32) -> Happening {
-        if self.own.is_some() && self.rng.one_in(80) {
+        if self.own.is_some() && self.rng.one_in(120) {
             self.queue.clear();
             self.time_outs.clear();
             return Happening::Restart;
         }
-        let queued = if self.rng.one_in(5) { None } else { self.queue.pop_front() };
+        let queued = if self.rng.one_in(10) { None } else { self.queue.pop_front() };
         let input = queued.unwrap_or_else(|| self.input(now));
         self.past.push(input.clone());
         Happening::Input(input)
@@ -122,8 +122,8 @@ impl Schedule {
     }
 
     fn input(&mut self, now: u32) -> Input {
-        match self.rng.index(26) {
-            24 | 25 => self.whole_view(now),
+        match self.rng.index(30) {
+            24.. => self.whole_view(now),
             0..=4 => self.votes_of_many(now),
             5..=8 => {
                 let view = self.view_near(now);
@@ -180,7 +180,7 @@ impl Schedule {
             self.queue_vote(now, Step::Prepare, voter, favourite);
         }
         self.queue.push_back(Input::TimeOut { view: now, step: Step::Prepare });
-        let value = if self.rng.one_in(6) { self.view(now).0 } else { None };
+        let value = if self.rng.one_in(12) { self.view(now).0 } else { None };
         for voter in 0..u16::try_from(self.weights.len()).unwrap() {
             self.queue_vote(now, Step::Commit, voter, value);
         }
