@@ -4,6 +4,7 @@ pub mod algorithm;
 mod ballots;
 pub mod instance;
 pub mod proposals;
+mod upon;
 pub mod votes;
 
 #[cfg(test)]
