@@ -153,8 +153,8 @@ impl Byzantine {
             }
             match effect {
                 Effect::Send { peers, message } => self.bend_send(peers, message, view, &mut bent),
-                // Its node does not know what the wrapper signs, and must not end because of it.
-                Effect::Stop(_) | Effect::Guard(SignRecord::Correction(_)) => {}
+                // Its node does not know what the wrapper signs: when it ends because of it, it starts again.
+                Effect::Guard(SignRecord::Correction(_)) => {}
                 Effect::Guard(_)
                 | Effect::Persist(_)
                 | Effect::Dial { .. }
