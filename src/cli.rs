@@ -22,6 +22,7 @@ mod duration;
 mod exit;
 mod failure;
 mod file;
+mod halt;
 mod init;
 mod key;
 mod mempool;
@@ -32,6 +33,7 @@ mod peers;
 mod run;
 mod seal;
 mod secret;
+mod sign_state;
 mod sim;
 mod status;
 mod style;
@@ -61,6 +63,8 @@ enum Command {
     Clock(clock::Clock),
     Key(key::Key),
     Network(network::Network),
+    SignState(sign_state::SignState),
+    Halt(halt::Halt),
     Sim(sim::Sim),
     Version(version::Version),
 }
@@ -151,6 +155,8 @@ impl Command {
             Command::Clock(clock) => clock.json,
             Command::Key(key) => key.json(),
             Command::Network(network) => network.json(),
+            Command::SignState(sign_state) => sign_state.json(),
+            Command::Halt(halt) => halt.json(),
             Command::Sim(sim) => sim.json,
             Command::Version(version) => version.json,
         }
@@ -171,6 +177,8 @@ impl Command {
             Command::Clock(clock) => clock.run(out),
             Command::Key(key) => key.run(out),
             Command::Network(network) => network.run(out),
+            Command::SignState(sign_state) => sign_state.run(out),
+            Command::Halt(halt) => halt.run(out),
             Command::Sim(sim) => sim.run(out),
             Command::Version(version) => version.run(out),
         }

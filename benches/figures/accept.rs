@@ -4,8 +4,6 @@
 use std::time::Duration;
 
 use hypernode::machine::mempool::Mempool;
-use hypernode::rules::state::ChainState;
-use hypernode::types::clock::Round;
 use hypernode::types::codec;
 use hypernode::types::hash::hash;
 use hypernode::types::message::{FRAME_HEAD, IDS_MAX, Message, parse_head};
@@ -22,7 +20,7 @@ pub fn figures() {
     let messages: Vec<Tx> = (0..SENDERS).map(|number| signing.heartbeat(number, 3)).collect();
     // This one has not seen the signatures.
     let cold = Sample::new(&[1; SENDERS]);
-    let (wall, state) = (cold.time(3, 1), ChainState::new(Round(3)));
+    let (wall, state) = (cold.time(3, 1), cold.state(3));
     let mut pool = Mempool::default();
     // The median of batches: one that something else disturbed does not count.
     let (mut accepted, mut checked, mut bare) = (Vec::new(), Vec::new(), Vec::new());
@@ -40,7 +38,7 @@ pub fn figures() {
         checked.push(timed(|| {
             for bytes in &bytes {
                 let tx = Tx::from_bytes(bytes).expect("canonical bytes");
-                again.rules().check_message(&tx, Round(3)).expect("a valid message");
+                again.rules().check_message(&tx, &again.place(3), &state).expect("a valid message");
             }
         }));
         bare.push(verify(batch, &cold));

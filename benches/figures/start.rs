@@ -95,7 +95,7 @@ fn fill(sample: &Sample, dir: &Path) -> (Round, Slot) {
     let mut store = Store::open(dir, sample.network.id(), MAP_START_BYTES).expect("a new one");
     let keys: BTreeMap<Address, &SecretKey> =
         sample.keys().iter().map(|key| (sample.network.address_of(&key.public()), key)).collect();
-    let (mut parent, mut state) = (sample.genesis(), ChainState::new(Round(0)));
+    let (mut parent, mut state) = (sample.genesis(), sample.state(0));
     let (mut weight, mut round_forgers) = (0, BTreeSet::new());
     let (mut batch, mut at) = (Batch::default(), (Round(0), Slot(0)));
     for number in 0..BLOCKS {
@@ -104,7 +104,7 @@ fn fill(sample: &Sample, dir: &Path) -> (Round, Slot) {
             round_forgers.clear();
         }
         at = (Round(round), Slot(u32::try_from(slot).expect("below 19")));
-        let plan = sample.plans.at(at.0);
+        let plan = sample.plan(at.0.0);
         let key = keys[plan.juror(at.1).expect("a forging slot")];
         let messages = messages(sample, round, usize::try_from(slot).expect("below 19"));
         let time = sample.time(at.0.0, at.1.0);
@@ -135,8 +135,9 @@ fn messages(sample: &Sample, round: u64, slot: usize) -> Vec<IdentifiedTx> {
 
 fn add(batch: &mut Batch, block: &Block, weight: u64, state: &mut ChainState) {
     let point = block.header.point();
-    let header = StoredHeader { header: block.header.clone(), weight };
-    let undo = state.apply(block.header.header.round, &block.messages);
+    let header =
+        StoredHeader { header: block.header.clone(), weight, anchor: block.header.header.seal };
+    let undo = state.apply(&block.header.header, &block.messages);
     let main = MainRecord { hash: point.hash, undo };
     let mut put = |table, key, value| batch.0.insert((table, key), Some(value));
     put(Table::Headers, point_key(&point), codec::encode(&header));
@@ -151,7 +152,7 @@ fn open(sample: &Sample, dir: &Path, wall: Timestamp) -> Duration {
     let (id, public) = (sample.network.id(), key.public());
     let start = Instant::now();
     let store = Store::open(dir, id, MAP_START_BYTES).expect("it stands there");
-    let guard = Guard::open(&dir.join("sign"), id, public).expect("a sign state");
+    let guard = Guard::begin(&dir.join("sign"), id, public).expect("a sign state");
     let setup = Setup {
         network: sample.network.clone(),
         key,

@@ -2,6 +2,8 @@
 //!
 //! For tests only.
 
+pub mod village;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 

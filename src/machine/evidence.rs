@@ -90,3 +90,92 @@ impl EvidenceKeeper {
         if all.count() >= KEPT_MAX { oldest } else { None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::bed::{self, Disk, Ground};
+    use crate::types::hash::Hash;
+    use crate::types::key::SecretKey;
+    use crate::types::seal::{Step, Vote};
+    use crate::types::tx::{Body, Tx};
+
+    fn blocks(ground: &Ground, offender: &SecretKey, round: u64) -> Evidence {
+        let sign = |ms| {
+            let mut header = ground.header(Round(round));
+            (header.forger, header.timestamp) = (offender.public(), header.timestamp.plus(ms));
+            header.sign(offender, &ground.network, &ground.verifier)
+        };
+        Evidence::of_blocks(&sign(1), &sign(2)).expect("they differ")
+    }
+
+    fn votes(ground: &Ground, offender: &SecretKey, index: u64) -> Evidence {
+        let sign = |value| {
+            let at = (index, 0, Step::Commit);
+            Vote::sign(at, value, offender, &ground.network, &ground.verifier)
+        };
+        Evidence::of_votes(&sign(None), &sign(Some(Hash([1; 32])))).expect("they differ")
+    }
+
+    fn keep(keeper: &mut EvidenceKeeper, ground: &Ground, disk: &mut Disk, it: Evidence) -> bool {
+        let before = disk.clone();
+        let mut turn = bed::turn(&ground.network, 0, &before);
+        let is_new = keeper.keep(&mut turn, it);
+        disk.write(turn.db.into_batch());
+        is_new
+    }
+
+    #[test]
+    fn what_is_kept_is_due_until_the_chain_has_it_or_it_is_too_late() {
+        let ground = Ground::new(bed::network(3, &[]));
+        let (mut disk, mut keeper) = (Disk::default(), EvidenceKeeper::default());
+        let offender = bed::key(2);
+        let (of_blocks, of_votes) = (blocks(&ground, &offender, 5), votes(&ground, &offender, 1));
+        assert!(keep(&mut keeper, &ground, &mut disk, of_blocks.clone()));
+        assert!(keep(&mut keeper, &ground, &mut disk, of_votes.clone()));
+        assert!(!keep(&mut keeper, &ground, &mut disk, of_blocks.clone()), "it is known");
+        let mut state = ground.state();
+        let seal = |index| SealRef { index, checkpoint: Hash::default() };
+        // Also after a restart.
+        for keeper in [&keeper, &EvidenceKeeper::open(&disk)] {
+            let due = |state: &ChainState, round, index| {
+                keeper.due(state, Round(round), seal(index)).cloned().collect::<Vec<_>>()
+            };
+            assert_eq!(due(&state, 29, 24), [of_blocks.clone(), of_votes.clone()]);
+            assert_eq!(due(&state, 30, 24), [of_votes.clone()]);
+            assert_eq!(due(&state, 29, 25), [of_blocks.clone()]);
+        }
+        let body = Body::Equivocation(Box::new(of_blocks.clone()));
+        let tx = Tx::sign(Round(6), body, &bed::key(3), &ground.network, &ground.verifier);
+        state.apply(&ground.header(Round(6)), &[tx]);
+        let due: Vec<_> = keeper.due(&state, Round(7), seal(0)).collect();
+        assert_eq!(due, [&of_votes], "somebody else has brought the other");
+        let shown = keeper.list(&state, &ground.network, 8);
+        let shown: Vec<_> = shown.iter().map(|it| (it.kind, it.in_chain)).collect();
+        let (index, round) = (1, Round(5));
+        assert_eq!(
+            shown,
+            [(OffenceKind::Votes { index }, false), (OffenceKind::Blocks { round }, true),]
+        );
+    }
+
+    #[test]
+    fn the_oldest_of_a_kind_leaves_first_and_a_block_does_not_take_all() {
+        let ground = Ground::new(bed::network(1, &[]));
+        let (mut disk, mut keeper) = (Disk::default(), EvidenceKeeper::default());
+        let (first, offender) = (votes(&ground, &bed::key(1), 1), bed::key(1));
+        assert!(keep(&mut keeper, &ground, &mut disk, first.clone()));
+        for round in 1..=KEPT_MAX as u64 + 2 {
+            assert!(keep(&mut keeper, &ground, &mut disk, blocks(&ground, &offender, round)));
+        }
+        for keeper in [&keeper, &EvidenceKeeper::open(&disk)] {
+            assert_eq!(keeper.kept.len(), KEPT_MAX + 1);
+            assert!(keeper.kept.contains_key(&first.offence()), "of another kind");
+            let oldest = keeper.kept.keys().next().expect("many");
+            assert_eq!(oldest.kind, OffenceKind::Blocks { round: Round(3) });
+        }
+        let newest = Round(KEPT_MAX as u64 - 20);
+        let state = ground.state();
+        assert_eq!(keeper.due(&state, newest, state.named()).count(), PER_BLOCK_MAX);
+    }
+}

@@ -147,7 +147,7 @@ impl Sealing {
             open.take(turn, view, checked, &mut outcomes);
         }
         open.advance(turn, view, &self.network, &mut outcomes);
-        if view.may_sign && !turn.out.is_guarding() {
+        if view.may_sign && !turn.out.is_guarded() {
             let signer = (&self.key, &*self.network, &self.verifier);
             open.sign_one(turn, view, signer, signed, &mut outcomes);
         }

@@ -1,6 +1,7 @@
 //! Two nodes and a map for a disk: the whole core in a few hundred events. Faults are the simulator's business, but for
 //! one, of which every case is tried: see `twice`.
 
+mod catchup;
 mod sealing;
 mod twice;
 
@@ -18,6 +19,7 @@ use crate::types::key::{PublicKey, Verifier};
 use crate::types::message::Message;
 use crate::types::network::{Endpoint, Network};
 use crate::types::seal::{Step, Vote};
+use crate::types::sign::SignRecord;
 
 const SLOT_MS: u64 = 2_000;
 
@@ -35,10 +37,18 @@ struct World {
     down: Option<usize>,
     /// Blocks that any node has shown to the other.
     shown: BTreeMap<(Round, Slot), BTreeSet<BlockHash>>,
+    /// When node 0 is to die.
+    death: Option<Death>,
     /// Votes that any node has shown, by voter and place.
     voted: BTreeMap<(PublicKey, u64, u32, Step), BTreeSet<Option<Hash>>>,
     /// Blocks that node 1 has said it holds.
     stored: Vec<BlockHash>,
+}
+
+/// In the event of its so manieth vote from now on, after so many of the effects.
+struct Death {
+    vote: usize,
+    effects: usize,
 }
 
 impl World {
@@ -57,6 +67,7 @@ impl World {
             down: None,
             shown: BTreeMap::new(),
             voted: BTreeMap::new(),
+            death: None,
             stored: Vec::new(),
         };
         for index in 0..usize::from(count) {
@@ -83,6 +94,15 @@ impl World {
         Node::open(setup, self.now(), &self.disks[index]).expect("the disk is whole")
     }
 
+    /// Whether node 0 is to die in the event with these effects.
+    fn dies(&mut self, index: usize, effects: &[Effect]) -> bool {
+        let votes = matches!(effects.first(), Some(Effect::Guard(SignRecord::Vote(_))));
+        let Some(death) = self.death.as_mut().filter(|_| index == 0 && votes) else { return false };
+        // Once that vote is over, no other is it.
+        death.vote = death.vote.wrapping_sub(1);
+        death.vote == 0 && effects.len() >= death.effects
+    }
+
     /// Runs an event and all that follows from it; messages and dials arrive at once.
     fn deliver(&mut self, index: usize, event: Event) {
         let mut events = VecDeque::from([(index, event)]);
@@ -91,7 +111,13 @@ impl World {
                 continue;
             }
             let now = self.now();
-            for effect in self.nodes[index].handle(now, event, &self.disks[index]) {
+            let mut effects = self.nodes[index].handle(now, event, &self.disks[index]);
+            if self.dies(index, &effects) {
+                let count = self.death.take().map_or(0, |death| death.effects);
+                effects.truncate(count);
+                self.down = Some(index);
+            }
+            for effect in effects {
                 events.extend(self.perform(index, effect));
             }
         }
@@ -128,7 +154,9 @@ impl World {
                 };
                 return [(index, true), (1 - index, false)].map(connected).into();
             }
-            Effect::Close { .. } => panic!("nobody has a reason to close: {effect:?}"),
+            Effect::Close { .. } | Effect::Stop(_) => {
+                panic!("nobody has a reason to close: {effect:?}")
+            }
             Effect::Note(note) if index == 1 => {
                 if let Note::BlockStored { point, .. } = note {
                     self.stored.push(point.hash);

@@ -2,8 +2,10 @@
 //! `PROPTEST_RNG_SEED=n cargo test --test it property` tries others, `PROPTEST_CASES=n` more.
 
 mod arbitrary;
+mod beacon;
 mod chain;
 mod codec;
+mod committee;
 mod plan;
 mod seal;
 

@@ -2,6 +2,8 @@
 //!
 //! Each case changes one thing of what is valid and signs it again, so that nothing else can be the reason.
 
+mod seal;
+
 use std::collections::BTreeSet;
 
 use hypernode::rules::refusal::Refusal;
@@ -332,9 +334,9 @@ fn a_forger_leaves_out_what_is_not_valid_and_says_why() {
 
 #[test]
 fn every_refusal_has_a_code_of_its_own_and_its_case_here() {
-    // These three are given by the mempool, and provoked where it is.
-    let of_the_pool = [Refusal::KeyHeld, Refusal::PoolFull, Refusal::InChain];
-    let cases = include_str!("rules.rs");
+    // These are given by the mempool and by the tree, and provoked where they are.
+    let elsewhere = [Refusal::KeyHeld, Refusal::PoolFull, Refusal::InChain, Refusal::BesideSeal];
+    let cases = concat!(include_str!("rules.rs"), include_str!("rules/seal.rs"));
     let mut codes = BTreeSet::new();
     let mut provable = Vec::new();
     for number in 0_u8.. {
@@ -345,11 +347,12 @@ fn every_refusal_has_a_code_of_its_own_and_its_case_here() {
         let sentence = refusal.to_string();
         assert!(sentence.starts_with(char::is_lowercase) && !sentence.ends_with('.'), "{sentence}");
         let provoked = cases.contains(&format!("Err(Refusal::{refusal:?})"));
-        assert!(provoked || of_the_pool.contains(&refusal), "nothing provokes {refusal:?}");
+        assert!(provoked || elsewhere.contains(&refusal), "nothing provokes {refusal:?}");
         if refusal.is_provable() {
             provable.push(refusal);
         }
     }
-    assert!(codes.len() >= 21, "only {} codes", codes.len());
-    assert_eq!(provable, [Refusal::Signature, Refusal::MessagesRoot, Refusal::Order]);
+    assert!(codes.len() >= 24, "only {} codes", codes.len());
+    let own = [Refusal::Signature, Refusal::MessagesRoot, Refusal::Order, Refusal::Evidence];
+    assert_eq!(provable, own);
 }

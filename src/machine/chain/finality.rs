@@ -5,6 +5,9 @@
 //! chain goes back to where it leaves the seal's. Nobody is charged for them, and their messages return to the mempool.
 //! Where the sealed block is not known yet, only what has another block at its height is known to be beside it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::rc::Rc;
 

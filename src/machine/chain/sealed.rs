@@ -104,3 +104,105 @@ impl Chain {
         (fold.end == *point).then(|| fold.tally.seal(&self.network, registry))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::bed::{self, Disk, Ground};
+    use crate::machine::records::Draft;
+    use crate::types::block::Block;
+    use crate::types::clock::{Monotonic, Now, Slot};
+
+    fn ground() -> Ground {
+        Ground::new(bed::network(4, &[("slots = 19", "slots = 3")]))
+    }
+
+    fn feed(chain: &mut Chain, disk: &mut Disk, blocks: &[Block]) {
+        let wall = chain.network.clock.start_of(Round(1_000), Slot(0));
+        let now = Now { wall, mono: Monotonic(0), synchronised: true };
+        let before = disk.clone();
+        let mut draft = Draft::new(&before);
+        for block in blocks {
+            chain.add_header(now, Rc::new(block.header.clone()), false, &draft);
+            let added = chain.add_body(&block.header.hash(), &block.messages, &mut draft);
+            added.expect("they belong together");
+        }
+        chain.advance(&mut draft);
+        disk.write(draft.into_batch());
+        while chain.has_work() {
+            feed(chain, disk, &[]);
+        }
+    }
+
+    /// The state of a seal of the last of these blocks, summed up from genesis.
+    fn slow(ground: &Ground, blocks: &[Block]) -> SealedState {
+        let mut tally = Tally::new(ground.anchor.clone());
+        blocks.iter().for_each(|block| tally.apply(&block.header.header, &block.messages));
+        tally.seal(&ground.network, &ground.anchor.state.registry)
+    }
+
+    #[test]
+    fn the_state_at_a_block_is_the_sum_of_its_chain_whatever_was_asked_before() {
+        let ground = ground();
+        let (mut disk, genesis) = (Disk::default(), *ground.chain(&Disk::default()).best());
+        let mut chain = ground.chain(&disk);
+        let lighter = ground.line(&genesis, 3, 3, 10);
+        feed(&mut chain, &mut disk, &lighter);
+        let point = |block: &Block| block.header.point();
+        let check = |chain: &Chain, disk: &Disk, blocks: &[Block], at: usize| {
+            let expected = slow(&ground, &blocks[..=at]);
+            assert_eq!(chain.state_at(&point(&blocks[at]), disk), Some(expected), "block {at}");
+        };
+        // Forward, back, and at the end.
+        for at in [2, 5, 5, 1, 9, 0, 9] {
+            check(&chain, &disk, &lighter, at);
+        }
+        assert_eq!(chain.state_at(&genesis.point, &disk), None, "that is the last seal itself");
+        let heavier = ground.line(&genesis, 4, 3, 12);
+        feed(&mut chain, &mut disk, &heavier);
+        assert_eq!(chain.best().point, point(&heavier[11]));
+        assert_eq!(chain.state_at(&point(&lighter[9]), &disk), None, "not on the best chain now");
+        for at in [9, 11, 3] {
+            check(&chain, &disk, &heavier, at);
+        }
+        let opened = ground.chain(&disk);
+        for at in [11, 4] {
+            check(&opened, &disk, &heavier, at);
+        }
+        assert_eq!(opened.state(), chain.state(), "also what blocks change between seals");
+    }
+
+    #[test]
+    fn after_a_long_time_without_seals_the_answer_takes_several_questions() {
+        let ground = ground();
+        let (mut disk, genesis) = (Disk::default(), *ground.chain(&Disk::default()).best());
+        let mut chain = ground.chain(&disk);
+        let blocks = ground.line(&genesis, 3, 1, FOLDED_MAX + 20);
+        feed(&mut chain, &mut disk, &blocks);
+        let last = blocks.last().expect("many").header.point();
+        assert_eq!(chain.state_at(&last, &disk), None);
+        assert_eq!(chain.state_at(&last, &disk), Some(slow(&ground, &blocks)));
+        // Who starts has read all of it, up to the round that runs.
+        assert!(ground.chain(&disk).state_at(&last, &disk).is_some());
+    }
+
+    #[test]
+    fn the_last_block_before_a_round_is_looked_for_on_the_best_chain() {
+        let ground = ground();
+        let (mut disk, genesis) = (Disk::default(), *ground.chain(&Disk::default()).best());
+        let mut chain = ground.chain(&disk);
+        // Rounds 1 and 3, of 3 slots each.
+        let first = ground.line(&genesis, 3, 1, 3);
+        let second = ground.line(&bed::end_of(&first[2]), 9, 1, 2);
+        feed(&mut chain, &mut disk, &first);
+        feed(&mut chain, &mut disk, &second);
+        let before = |round| chain.last_before(Round(round), &disk).map(|best| best.point);
+        assert_eq!(before(1), Some(genesis.point));
+        for round in [2, 3] {
+            assert_eq!(before(round), Some(first[2].header.point()), "before round {round}");
+        }
+        for round in [4, 40] {
+            assert_eq!(before(round), Some(second[1].header.point()), "before round {round}");
+        }
+    }
+}

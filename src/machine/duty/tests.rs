@@ -11,9 +11,11 @@ use crate::machine::peers::Peers;
 use crate::machine::turn::Turn;
 use crate::types::block::Point;
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
+use crate::types::evidence::Evidence;
 use crate::types::hash::{BlockHash, Hash};
 use crate::types::message::Tip;
 use crate::types::sign::SignState;
+use crate::types::tx::Body;
 use std::rc::Rc;
 
 const SLOT_MS: u64 = 10_000;
@@ -30,6 +32,7 @@ struct Bed {
     duty: DutyKeeper,
     signed: SignState,
     distrust: Option<ClockDistrust>,
+    barred: Option<MissReason>,
     settled: bool,
 }
 
@@ -52,6 +55,7 @@ impl Bed {
             evidence: EvidenceKeeper::default(),
             signed: SignState::default(),
             distrust: None,
+            barred: None,
             settled: true,
             ground,
             disk,
@@ -71,6 +75,7 @@ impl Bed {
             verifier: &self.ground.verifier,
             key: &bed::key(1),
             distrust: self.distrust,
+            barred: self.barred,
             settled: self.settled,
         };
         let forged = self.duty.tick(&mut turn, &view, &self.signed);
@@ -298,6 +303,29 @@ fn after_a_restart_in_the_slot_nothing_else_is_signed() {
         assert_eq!(bed.missed(4_000), None, "also after one more restart");
         assert!(bed.tick(SLOT_MS + 1_000).0.is_some(), "the next slot is ours as ever");
     }
+}
+
+#[test]
+fn what_others_signed_twice_goes_into_our_next_block_once() {
+    let mut bed = Bed::new(&[]);
+    let offender = bed::key(1);
+    let sign = |ms| {
+        let mut header = bed.ground.header(Round(2));
+        (header.forger, header.timestamp) = (offender.public(), header.timestamp.plus(ms));
+        header.sign(&offender, &bed.ground.network, &bed.ground.verifier)
+    };
+    let evidence = Evidence::of_blocks(&sign(1), &sign(2)).expect("they differ");
+    let disk = bed.disk.clone();
+    let mut turn = bed::turn(&bed.ground.network, START, &disk);
+    assert!(bed.evidence.keep(&mut turn, evidence.clone()));
+    let messages = |forged: Option<Forged>| {
+        let Forged { block, left_out } = forged.expect("its time");
+        assert_eq!(left_out, []);
+        block.messages.into_iter().map(|tx| tx.body).collect::<Vec<_>>()
+    };
+    let first = messages(bed.tick(1_000).0);
+    assert_eq!(first, [Body::Equivocation(Box::new(evidence))]);
+    assert_eq!(messages(bed.tick(SLOT_MS + 1_000).0), [], "the chain has it");
 }
 
 #[test]

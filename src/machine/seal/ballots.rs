@@ -60,6 +60,9 @@ impl Ballots {
     /// Makes `view` the present one after `before`.
     pub fn enter(&mut self, before: Option<u32>, view: u32) {
         let left = std::mem::take(&mut self.now);
+        if let Some((_, value, signature)) = self.last.take_if(|(last, ..)| *last == view) {
+            self.now.commit = Some((Some(value), signature));
+        }
         if let Some(before) = before {
             self.retire(before, left.commit);
         }
@@ -69,9 +72,6 @@ impl Ballots {
             } else {
                 self.retire(later, pair.commit);
             }
-        }
-        if let Some((_, value, signature)) = self.last.take_if(|(last, ..)| *last == view) {
-            self.now.commit = Some((Some(value), signature));
         }
     }
 

@@ -258,18 +258,26 @@ impl Open {
         if self.instance.view().is_some_and(|now| record.view < now) {
             return;
         }
-        let asked = SignRecord::Vote(record);
-        match signed.admit(asked) {
-            Ok(state) => *signed = state,
-            Err(conflict) => {
-                turn.out.note(Note::SignatureRefused { asked: conflict.asked });
-                return;
-            }
-        }
         let quorum = prepared.as_ref().and_then(|prepared| self.quorum_of(prepared));
         if let Some(quorum) = &quorum {
             self.hold(quorum);
-            turn.db.put(Table::Prepared, records::index_key(self.index), quorum);
+            let key = records::index_key(self.index);
+            let kept = turn.db.get(Table::Prepared, &key);
+            let kept: Option<Quorum> = kept.and_then(|bytes| records::parse(&bytes));
+            if kept.is_none_or(|kept| kept.view < quorum.view) {
+                // Before the vote is noted: a crash between the two would leave a lock that nobody can prove any more.
+                turn.db.put(Table::Prepared, key, quorum);
+                self.said.put_back(Wanted { record, prepared });
+                return;
+            }
+        }
+        let asked = SignRecord::Vote(record);
+        match signed.admit(asked) {
+            Ok(state) => *signed = state,
+            Err(_) => {
+                turn.out.note(Note::SignatureRefused { asked });
+                return;
+            }
         }
         turn.out.guard(asked);
         let place = (record.index, record.view, record.step);

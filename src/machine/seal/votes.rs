@@ -124,12 +124,11 @@ impl Votes {
 
     /// Takes a prepare or commit.
     pub fn add(&mut self, cast: &Cast) -> Added {
-        let Some(ballots) = self.ballots.get_mut(usize::from(cast.voter)) else {
+        self.hear(cast.voter, cast.view);
+        let ballots = self.ballots.get_mut(usize::from(cast.voter));
+        let Some(ballots) = ballots.filter(|_| cast.step != Step::Propose) else {
             return Added::Ignored;
         };
-        if cast.step == Step::Propose {
-            return Added::Ignored;
-        }
         if let Some((value, signature)) = ballots.held(self.view, cast.view, cast.step) {
             let first = Cast { value, signature, ..*cast };
             return if value == cast.value { Added::Known } else { Added::Double(first) };
@@ -162,7 +161,6 @@ impl Votes {
                 return Added::Ignored;
             }
         }
-        self.hear(cast.voter, cast.view);
         Added::New
     }
 

@@ -35,7 +35,7 @@ fn votes_are_asked_for_by_bitmap() {
     add(&mut votes, 0, Step::Commit, "A", &[1]);
     assert_eq!(whose(votes.lacking(1, &[], &[])), [(1, 1), (0, 1), (0, 3), (0, 4), (0, 5)]);
     assert_eq!(votes.add(&cast(0, Step::Prepare, "A", 8)), Added::Ignored);
-    assert_eq!(votes.turnout().percent, 60);
+    assert_eq!(votes.turnout().percent, 70);
 }
 
 #[test]
