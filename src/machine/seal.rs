@@ -13,6 +13,7 @@ mod own;
 pub mod proposals;
 #[cfg(test)]
 mod tests;
+mod upon;
 pub mod votes;
 
 use std::rc::Rc;

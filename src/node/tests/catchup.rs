@@ -175,6 +175,7 @@ impl World {
                     }
                 }
                 Effect::Close { peer, reason } => self.closed.push((peer, reason)),
+                Effect::Stop(_) => panic!("no peer has our key: {effect:?}"),
                 Effect::Dial { .. } | Effect::Reply { .. } | Effect::Note(_) => {}
             }
         }
