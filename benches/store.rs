@@ -82,7 +82,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
     }
 
-    let mut guard = Guard::open(&dir.path().join("sign"), network, PublicKey([2; 32]))?;
+    let mut guard = Guard::begin(&dir.path().join("sign"), network, PublicKey([2; 32]))?;
     let (bytes, started) = (written(dir.path())?, Instant::now());
     for round in 0..MEASURED {
         let hash = BlockHash(network);

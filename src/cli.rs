@@ -22,6 +22,7 @@ mod duration;
 mod exit;
 mod failure;
 mod file;
+mod halt;
 mod init;
 mod key;
 mod mempool;
@@ -31,6 +32,7 @@ mod output;
 mod peers;
 mod run;
 mod secret;
+mod sign_state;
 mod sim;
 mod status;
 mod style;
@@ -59,6 +61,8 @@ enum Command {
     Clock(clock::Clock),
     Key(key::Key),
     Network(network::Network),
+    SignState(sign_state::SignState),
+    Halt(halt::Halt),
     Sim(sim::Sim),
     Version(version::Version),
 }
@@ -148,6 +152,8 @@ impl Command {
             Command::Clock(clock) => clock.json,
             Command::Key(key) => key.json(),
             Command::Network(network) => network.json(),
+            Command::SignState(sign_state) => sign_state.json(),
+            Command::Halt(halt) => halt.json(),
             Command::Sim(sim) => sim.json,
             Command::Version(version) => version.json,
         }
@@ -167,6 +173,8 @@ impl Command {
             Command::Clock(clock) => clock.run(out),
             Command::Key(key) => key.run(out),
             Command::Network(network) => network.run(out),
+            Command::SignState(sign_state) => sign_state.run(out),
+            Command::Halt(halt) => halt.run(out),
             Command::Sim(sim) => sim.run(out),
             Command::Version(version) => version.run(out),
         }

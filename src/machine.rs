@@ -3,9 +3,11 @@
 #[cfg(test)]
 pub mod bed;
 pub mod chain;
+pub mod custody;
 pub mod duty;
 pub mod event;
 pub mod evidence;
+pub mod halt;
 pub mod mempool;
 pub mod note;
 pub mod peers;

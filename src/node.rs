@@ -1,6 +1,7 @@
 //! The node: routes each event to the machines and joins what they say. No rule lives here.
 
 mod blocks;
+mod custody;
 #[cfg(test)]
 mod hostile;
 mod messages;
@@ -15,9 +16,11 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::machine::chain::Chain;
+use crate::machine::custody::Custody;
 use crate::machine::duty::{self, DutyKeeper};
 use crate::machine::event::{Answer, Effect, Event, Outbox, PeerId, Request};
 use crate::machine::evidence::EvidenceKeeper;
+use crate::machine::halt::Halt;
 use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
@@ -38,7 +41,7 @@ use crate::types::key::{PublicKey, SecretKey, Verifier};
 use crate::types::message::{ByeReason, Message};
 use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
-use crate::types::sign::SignState;
+use crate::types::sign::{SignState, Standing};
 
 use blocks::Early;
 
@@ -84,6 +87,8 @@ pub struct Node {
     built: Timestamp,
     verifier: Verifier,
     signed: SignState,
+    custody: Custody,
+    halt: Halt,
     timekeeper: Timekeeper,
     sealing: Sealing,
     seals: Seals,
@@ -114,7 +119,7 @@ pub struct Node {
 impl Node {
     /// A node on its database, as it was left.
     pub fn open(setup: Setup, now: Now, db: &dyn Reader) -> Result<Node, OpenError> {
-        let Setup { network, key, seed, built, signed, verifier } = setup;
+        let Setup { network, key, seed, built, mut signed, verifier } = setup;
         let anchor = Rc::new(Anchor::genesis(&network));
         let plans = Rc::new(Plans::new(network.clone(), anchor));
         let seals =
@@ -126,6 +131,10 @@ impl Node {
             mempool.joined(message);
         }
         let own = network.address_of(&key.public());
+        let halt = Halt::open(db).map_err(OpenError::Damaged)?;
+        let (public, tip) = (key.public(), &chain.best().point);
+        let known = (network.clone(), verifier.clone());
+        let custody = Custody::open(public, known.0, known.1, tip, &mut signed, db);
         let mut rng = Rng::new(&seed);
         let peers = Peers::new(network.clone(), key.clone(), verifier.clone(), rng.fork("peers"));
         let mut node = Node {
@@ -153,6 +162,8 @@ impl Node {
             verifier,
             signed,
             seals,
+            custody,
+            halt,
             chain,
             mempool,
             peers,
@@ -206,6 +217,7 @@ impl Node {
 
     /// Routes what a peer said.
     fn received(&mut self, turn: &mut Turn, from: PeerId, message: &Message, bytes: u32) {
+        self.hear(turn, message);
         match message {
             Message::Hello(hello) => {
                 if self.peers.hello(turn, from, hello, &self.chain.sealed().state) {
@@ -257,9 +269,9 @@ impl Node {
             // It closes; the shell says so when it has.
             Message::Bye(_) => {}
             Message::Proposal(proposal) => self.sealing.proposal(from, proposal),
-            Message::Vote(vote) => self.sealing.vote(turn.now.mono, from, vote),
+            Message::Vote(vote) => self.sealing.vote(from, vote),
             Message::Votes(votes) => {
-                votes.iter().for_each(|vote| self.sealing.vote(turn.now.mono, from, vote));
+                votes.iter().for_each(|vote| self.sealing.vote(from, vote));
             }
             Message::WantVotes { index, view, prepares, commits } => {
                 self.sealing.serve(turn, from, (*index, *view), (prepares, commits));
@@ -283,6 +295,7 @@ impl Node {
         }
         self.settle_seals(turn);
         self.settle_chain(turn);
+        self.keep_custody(turn);
         self.forge(turn);
         self.heartbeat(turn);
         self.settle_votes(turn);
@@ -353,7 +366,8 @@ impl Node {
         if self.duty.has_sent(round) || round < self.network.first_round {
             return;
         }
-        if !self.is_masternode() || self.timekeeper.distrust().is_some() {
+        let may_sign = self.signed.standing == Standing::Proven;
+        if !self.is_masternode() || !may_sign || self.timekeeper.distrust().is_some() {
             return;
         }
         if self.duty.heartbeat(turn.now, round, &self.network) {
@@ -371,6 +385,7 @@ impl Node {
             verifier: &self.verifier,
             key: &self.key,
             distrust: self.timekeeper.distrust(),
+            barred: self.barred(turn),
             settled: turn.now.mono.since(self.started) >= self.network.clock.slot_ms,
         };
         if let Some(forged) = self.duty.tick(turn, &view, &self.signed) {

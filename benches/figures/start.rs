@@ -152,7 +152,7 @@ fn open(sample: &Sample, dir: &Path, wall: Timestamp) -> Duration {
     let (id, public) = (sample.network.id(), key.public());
     let start = Instant::now();
     let store = Store::open(dir, id, MAP_START_BYTES).expect("it stands there");
-    let guard = Guard::open(&dir.join("sign"), id, public).expect("a sign state");
+    let guard = Guard::begin(&dir.join("sign"), id, public).expect("a sign state");
     let setup = Setup {
         network: sample.network.clone(),
         key,

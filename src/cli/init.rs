@@ -15,6 +15,7 @@ use super::failure::{Failure, Outcome};
 use super::file;
 use super::output::Output;
 use super::secret;
+use super::sign_state;
 use crate::types::address::Address;
 use crate::types::key::PublicKey;
 use crate::types::network::{Endpoint, Network};
@@ -86,6 +87,9 @@ impl Init {
             secret::create(&layout.key, &secret::generate()?)?;
         }
         let public_key = secret::read(&layout.key)?.public();
+        if !key_kept {
+            sign_state::begin(&layout.sign_dir, &network, public_key)?;
+        }
         let founder = network.founders.iter().find(|founder| founder.public_key == public_key);
         let endpoint = founder.map(|founder| founder.endpoint());
         let text = layout.text(&choice_in_file(&self.network)?, endpoint);

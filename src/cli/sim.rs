@@ -48,6 +48,11 @@ struct Summary<'a> {
     rounds: u32,
     events: u64,
     blocks: u64,
+    /// Seals that every honest node has, and the views that it took to decide them.
+    seals: u64,
+    views: u64,
+    /// Honest nodes that halted, because two checkpoints were certified for one index.
+    halted: u64,
     trace_hash: String,
     violations: usize,
     faults: BTreeMap<&'static str, u32>,
@@ -92,6 +97,9 @@ fn summarise(report: &Report, elapsed_ms: u64, out: &mut Output) -> Result<(), F
         rounds: report.options.rounds,
         events: report.events,
         blocks: report.blocks,
+        seals: report.seals,
+        views: report.views,
+        halted: report.halted,
         trace_hash: report.trace_hash.to_string(),
         violations: report.violations.len(),
         faults: report.faults().into_iter().map(|(kind, count)| (kind.name(), count)).collect(),
@@ -122,6 +130,19 @@ fn tell(report: &Report, elapsed_ms: u128, out: &mut Output) -> Result<(), Failu
         report.forged,
         list(missed.collect())
     ))?;
+    out.line(format_args!(
+        "{}, decided in {}",
+        count(report.seals, "seal"),
+        count(report.views, "view"),
+    ))?;
+    if report.conflicts > 0 {
+        let broken = format!(
+            "agreement broken: two checkpoints certified for {}; {} halted",
+            count(report.conflicts, "seal"),
+            count(report.halted, "honest node"),
+        );
+        out.line(style.warn(broken))?;
+    }
     let refused = report.refused.iter().map(|(code, count)| (*code, *count));
     out.line(format_args!(
         "blocks refused: {}; two for one slot seen {} times",

@@ -11,8 +11,9 @@ use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::number::count;
 use super::output::Output;
+use super::sign_state;
 use super::style::Style;
-use crate::machine::status::{ClockStatus, Duties, Status as Report, SyncStatus};
+use crate::machine::status::{ClockStatus, Duties, SignStatus, Status as Report, SyncStatus};
 use crate::shell::document::{State, StatusDocument};
 
 /// Duties shown; more do not fit on one screen.
@@ -71,8 +72,11 @@ impl Status {
             _ => failure,
         })?;
         let answer: StatusDocument = api::parse(&text)?;
-        let failed = answer.state == State::StorageFailed;
-        let exit = if failed { Exit::Storage } else { Exit::Done };
+        let exit = match answer.state {
+            State::Running | State::Syncing => Exit::Done,
+            State::Halted => Exit::Failed,
+            State::StorageFailed => Exit::Storage,
+        };
         Ok((if self.json { text } else { screen(&answer, style) }, exit))
     }
 }
@@ -87,6 +91,12 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     let mut put = |name: &str, text: String| lines.push(format!("{name:<9} {text}"));
     put("node", format!("{} on {}", style.bold(&report.address), report.network));
     put("now", moment(report));
+    if let Some(halt) = &report.halt {
+        put("halted", style.bad(format_args!("{}; see `hypernode halt show`", halt.message)));
+    }
+    if let Some(text) = signing(&report.sign_state, style) {
+        put("signing", text);
+    }
     let tip = report.tip;
     let hash = tip.point.hash.0.short();
     let place = match (tip.round, tip.slot) {
@@ -128,6 +138,23 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     }
     put("uptime", words(report.uptime_ms));
     lines.join("\n")
+}
+
+/// Why nothing is signed, when that is because of the sign state.
+fn signing(state: &SignStatus, style: Style) -> Option<String> {
+    if state.proven {
+        return None;
+    }
+    let text = match (state.doubt, state.ready_in) {
+        (Some(doubt), _) => {
+            style.bad(format_args!("nothing is signed: {doubt}; {}", sign_state::advice(doubt)))
+        }
+        (None, Some(round)) => {
+            style.warn(format_args!("listens for signatures of this key until round {round}"))
+        }
+        (None, None) => style.warn("waits for peers and blocks, to listen for two rounds"),
+    };
+    Some(text)
 }
 
 fn moment(report: &Report) -> String {

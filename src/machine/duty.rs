@@ -47,6 +47,8 @@ pub struct View<'a> {
     pub verifier: &'a Verifier,
     pub key: &'a SecretKey,
     pub distrust: Option<ClockDistrust>,
+    /// Why nothing of ours may be signed, whatever the slot.
+    pub barred: Option<MissReason>,
     /// Whether we have run long enough for the first dials to have ended.
     pub settled: bool,
 }
@@ -110,6 +112,11 @@ impl DutyKeeper {
     /// Milliseconds of wall time from `now` to the next thing to do.
     pub fn due_in_ms(&self, wall: Timestamp) -> u64 {
         self.due.since(wall)
+    }
+
+    /// The last round of which a heartbeat is sent.
+    pub fn heartbeat_sent(&self) -> Option<Round> {
+        self.heartbeat_sent
     }
 
     /// Whether the heartbeat of this round is sent.
@@ -281,6 +288,9 @@ impl DutyKeeper {
 
 /// Whether we may forge now; why not, otherwise.
 fn may_forge(now: Now, view: &View, at: (Round, Slot)) -> Result<(), MissReason> {
+    if let Some(why) = view.barred {
+        return Err(why);
+    }
     if let Some(distrust) = view.distrust {
         return Err(MissReason::Clock(distrust));
     }

@@ -82,12 +82,22 @@ pub enum Effect {
     Reply { id: RequestId, answer: Answer },
     /// A fact for the log, the counters and the checks of the simulator.
     Note(Note),
+    /// End the process, after all before it, and stay down.
+    Stop(StopReason),
+}
+
+/// Why a node ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Somebody else signs with our key.
+    KeyElsewhere,
 }
 
 /// Where the machines put their effects during one event.
 #[derive(Debug, Default)]
 pub struct Outbox {
     guard: Option<SignRecord>,
+    stop: Option<StopReason>,
     rest: Vec<Effect>,
 }
 
@@ -125,18 +135,23 @@ impl Outbox {
         self.rest.push(Effect::Note(note));
     }
 
-    /// Whether the one signature of this event is made already.
-    pub fn is_guarding(&self) -> bool {
-        self.guard.is_some()
-    }
-
     /// Guards the one signature that an event may make.
     pub fn guard(&mut self, record: SignRecord) {
         debug_assert!(self.guard.is_none(), "one event signs once");
         self.guard = Some(record);
     }
 
-    /// The effects of the event in their order: what must be on disk comes first.
+    /// Whether this event has its record for the sign state.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// Ends the process.
+    pub fn stop(&mut self, reason: StopReason) {
+        self.stop = Some(reason);
+    }
+
+    /// The effects of the event in their order: what must be on disk comes first, an end last.
     pub fn take(&mut self, batch: Batch) -> Vec<Effect> {
         let mut effects = std::mem::take(&mut self.rest);
         if !batch.is_empty() {
@@ -145,6 +160,7 @@ impl Outbox {
         if let Some(record) = self.guard.take() {
             effects.insert(0, Effect::Guard(record));
         }
+        effects.extend(self.stop.take().map(Effect::Stop));
         effects
     }
 }

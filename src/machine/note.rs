@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::custody::Trace;
 use super::event::PeerId;
 use crate::rules::refusal::Refusal;
 use crate::types::block::{Point, SealRef, SignedHeader};
@@ -13,7 +14,7 @@ use crate::types::hash::TxId;
 use crate::types::key::PublicKey;
 use crate::types::message::ByeReason;
 use crate::types::network::Endpoint;
-use crate::types::sign::SignRecord;
+use crate::types::sign::{Doubt, SignRecord};
 use crate::types::tx::Tx;
 
 /// A fact.
@@ -31,8 +32,18 @@ pub enum Note {
     SignatureRefused { asked: SignRecord },
     /// Views of an instance after the first: the view before came to nothing.
     ViewEntered { index: u64, view: u32 },
+    /// Voters have certified two checkpoints for one index.
+    SealConflict { index: u64, halts: bool },
     /// A seal is certified. The delay is from the end of its last forging slot, for one decided while we looked on.
     Sealed { seal: SealRef, point: Point, round: Round, delay_ms: Option<u64> },
+    /// Others hold signatures of ours that the sign state lacks: nothing is signed until the operator has decided.
+    SignStateDoubted { doubt: Doubt, record: SignRecord },
+    /// Two rounds of listening are over: we may sign.
+    SignStateProven,
+    /// Somebody else signs with our key: the process ends.
+    KeyElsewhere { trace: Trace },
+    /// What cannot be has come to be: nothing is forged and voted any more.
+    Halted { code: &'static str, index: u64 },
     /// A block is not valid on its chain.
     BlockRefused { point: Point, why: Refusal },
     /// Somebody signed twice, and nothing was known of it.
@@ -106,6 +117,10 @@ pub enum MissReason {
     Refused,
     /// The node did not run, or came up too late in the slot.
     NotRunning,
+    /// The sign state may lack a signature of ours.
+    SignState,
+    /// The node has halted.
+    Halted,
 }
 
 impl MissReason {
@@ -121,6 +136,8 @@ impl MissReason {
             MissReason::SlotTaken => "slot_taken",
             MissReason::Refused => "refused",
             MissReason::NotRunning => "not_running",
+            MissReason::SignState => "sign_state",
+            MissReason::Halted => "halted",
         }
     }
 }
@@ -150,6 +167,8 @@ impl fmt::Display for MissReason {
             MissReason::SlotTaken => f.write_str("the chain was past this slot already"),
             MissReason::Refused => f.write_str("our own rules refused our block"),
             MissReason::NotRunning => f.write_str("the node came up too late"),
+            MissReason::SignState => f.write_str("the sign state was not proven"),
+            MissReason::Halted => f.write_str("the node has halted"),
         }
     }
 }

@@ -10,9 +10,11 @@ mod intake;
 mod judge;
 mod open;
 mod own;
+mod pace;
 pub mod proposals;
 #[cfg(test)]
 mod tests;
+mod upon;
 pub mod votes;
 
 use std::rc::Rc;
@@ -81,8 +83,8 @@ impl Sealing {
     }
 
     /// A vote of a peer.
-    pub fn vote(&mut self, now: Monotonic, from: PeerId, vote: &Vote) {
-        if self.open.as_mut().is_some_and(|open| open.is_of_use(now, vote)) {
+    pub fn vote(&mut self, from: PeerId, vote: &Vote) {
+        if self.open.as_ref().is_some_and(|open| open.is_of_use(vote)) {
             self.intake.push(from, Item::Vote(*vote));
             self.wake();
         }
@@ -147,7 +149,7 @@ impl Sealing {
             open.take(turn, view, checked, &mut outcomes);
         }
         open.advance(turn, view, &self.network, &mut outcomes);
-        if view.may_sign && !turn.out.is_guarding() {
+        if view.may_sign && !turn.out.is_guarded() {
             let signer = (&self.key, &*self.network, &self.verifier);
             open.sign_one(turn, view, signer, signed, &mut outcomes);
         }

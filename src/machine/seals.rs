@@ -19,7 +19,7 @@ use crate::rules::sealed::Anchor;
 use crate::types::block::genesis;
 use crate::types::key::Verifier;
 use crate::types::network::Network;
-use crate::types::seal::{Checkpoint, Seal, Step, registry_digest, voters_digest};
+use crate::types::seal::{Checkpoint, Seal, Step, Voter, registry_digest, voters_digest};
 
 pub use fetch::Checked;
 use fetch::Fetch;
@@ -71,6 +71,8 @@ pub struct Seals {
     voters_at: u64,
     electorate: Rc<Electorate>,
     fetch: Fetch,
+    /// Whether what is held has been held against what is listed.
+    is_compared: bool,
 }
 
 /// Where a seal belongs, before its signatures are looked at.
@@ -98,6 +100,7 @@ impl Seals {
             voters_at: 0,
             electorate: Rc::new(Electorate::new(&state.voters)),
             fetch: Fetch::new(network.clock.slot_ms),
+            is_compared: false,
             network,
             verifier,
         };
@@ -119,6 +122,12 @@ impl Seals {
     /// The voters of the next instance, that of index `certified().index + 1`.
     pub fn electorate(&self) -> &Rc<Electorate> {
         &self.electorate
+    }
+
+    /// The voters of the instance of an index that we hold or that is next.
+    pub fn voters(&self, index: u64, db: &dyn Reader) -> Vec<Voter> {
+        let electorate = self.electorate_of(index, db);
+        electorate.map(|it| it.voters().to_vec()).unwrap_or_default()
     }
 
     /// Takes a seal whose signatures are looked at here and now, all of them: one of ours, or one that was decided.
@@ -228,6 +237,7 @@ impl Seals {
     }
 
     fn move_to(&mut self, stored: &StoredSeal, electorate: Rc<Electorate>) {
+        self.is_compared = false;
         self.certified = *stored.checkpoint();
         self.is_certified = stored.is_certified();
         self.registry_at = stored.registry_at;

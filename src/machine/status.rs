@@ -11,6 +11,7 @@ use crate::types::evidence::OffenceKind;
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::key::PublicKey;
 use crate::types::seal::Step;
+use crate::types::sign::{BlockRecord, Doubt, VoteRecord};
 
 /// The state of a node at a moment. Unknown is null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Status {
     pub mempool: PoolStatus,
     pub duties: Duties,
     pub clock: ClockStatus,
+    pub sign_state: SignStatus,
+    /// Null while nothing has happened that this node does not go on from.
+    pub halt: Option<HaltStatus>,
     /// Signatures asked for and not made because they conflict with one made.
     pub refused_signature: u64,
     /// What others signed twice, the newest first.
@@ -163,6 +167,29 @@ pub struct ClockStatus {
     pub synchronised: bool,
     /// Median of the peers' clocks against ours, in milliseconds; only a warning.
     pub peers_offset_ms: Option<i64>,
+}
+
+/// Whether all our signatures are known, and the newest of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignStatus {
+    /// While it is not, nothing is signed.
+    pub proven: bool,
+    /// Why it waits for its operator; null when it does not.
+    pub doubt: Option<Doubt>,
+    /// The round from which on it will be proven, while that is a matter of listening to others.
+    pub ready_in: Option<Round>,
+    pub block: Option<BlockRecord>,
+    pub vote: Option<VoteRecord>,
+}
+
+/// What stopped the node for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HaltStatus {
+    pub code: String,
+    pub message: String,
+    pub at: Timestamp,
+    /// The seal that it is about.
+    pub index: u64,
 }
 
 /// One connection.

@@ -32,7 +32,7 @@ use headers::HeaderRequest;
 const ANSWER_MIN_MS: u64 = 4_000;
 const ANSWER_MAX_MS: u64 = 15_000;
 /// Headers of one chain ahead of the best chain: beyond this no more are asked for.
-const WINDOW_MAX: usize = UNFULL_MAX / 2;
+pub const WINDOW_MAX: usize = UNFULL_MAX / 2;
 /// Answer times without any progress after which a window full of headers is given up: their bodies are nowhere.
 const STILL_MAX: u64 = 4;
 /// A tip of the same worth as ours, or a header without a body, may be on its way by itself: sync waits this long.

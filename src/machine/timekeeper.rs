@@ -157,7 +157,7 @@ mod tests {
                 slot: Slot(0),
                 hash: BlockHash(Hash([0; 32])),
             }),
-            vote: None,
+            ..SignState::default()
         };
         let (round, _) = Network::main().clock.at(Timestamp(START)).expect("after the origin");
         check(&[(now(START, 0, false), Some(ClockDistrust::Unsynchronised))], signed(0));

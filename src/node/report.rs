@@ -37,6 +37,8 @@ impl Node {
                 synchronised: now.synchronised,
                 peers_offset_ms: self.peers.clock_offset_ms(),
             },
+            sign_state: self.custody.status(&self.signed),
+            halt: self.halt.status(),
             refused_signature: self.duty.refused_signature(),
             evidence: self.evidence.list(self.chain.state(), &self.network, EVIDENCE_SHOWN_MAX),
             chain_tips: u32::try_from(self.chain.tip_count()).unwrap_or(u32::MAX),

@@ -1,12 +1,15 @@
 //! Seals on their way through the node: fetched, served, and what they mean for the chain.
 
 use super::Node;
+use crate::machine::chain::Breach;
 use crate::machine::event::PeerId;
+use crate::machine::halt::HaltReason;
 use crate::machine::note::Note;
 use crate::machine::records;
-use crate::machine::seals::Checked;
+use crate::machine::seals::{Checked, Conflict};
 use crate::machine::turn::Turn;
-use crate::types::seal::Seal;
+use crate::types::evidence::Evidence;
+use crate::types::seal::{Seal, Step, Vote};
 
 impl Node {
     /// A peer answers with seals.
@@ -26,12 +29,66 @@ impl Node {
 
     /// Checks the seals that came, and takes them to the chain.
     pub(super) fn settle_seals(&mut self, turn: &mut Turn) {
-        let Checked { blamed, conflict: _ } = self.seals.check(turn);
+        let Checked { blamed, conflict } = self.seals.check(turn);
+        if let Some(conflict) = conflict {
+            self.conflict(turn, &conflict);
+        }
         if let Some((peer, reason)) = blamed {
             self.peers.blame(turn, peer, reason);
         }
         self.seals.tick(turn, &self.peers);
         self.certify(turn);
+        self.look_for_halt(turn);
+    }
+
+    /// Two checkpoints are certified for one index.
+    pub(super) fn conflict(&mut self, turn: &mut Turn, conflict: &Conflict) {
+        let Conflict { held, other, halts } = conflict;
+        let other = &other.certificate;
+        turn.out.note(Note::SealConflict { index: held.index, halts: *halts });
+        let Some(stored) = records::seal(&turn.db, held.index) else { return };
+        let ours = &stored.seal.certificate;
+        let voters = self.seals.voters(held.index, &turn.db);
+        if ours.view == other.view {
+            // Of two views nobody can say who voted against a lock.
+            let key_at = |at: u16| voters.get(usize::from(at)).map(|voter| voter.public_key);
+            let theirs: Vec<Vote> = other.votes(Step::Commit, key_at).collect();
+            for vote in ours.votes(Step::Commit, key_at) {
+                let twice = theirs.iter().find(|it| it.voter == vote.voter);
+                let evidence = twice.and_then(|it| Evidence::of_votes(&vote, it));
+                evidence.map(|evidence| self.keep_evidence(turn, evidence));
+            }
+        }
+        if *halts {
+            let (held, other) = (Box::new(ours.clone()), Box::new(other.clone()));
+            self.halt(turn, HaltReason::Certificates { held, other }, &voters);
+        }
+    }
+
+    /// What the chain cannot go on from, and what the network file is against.
+    fn look_for_halt(&mut self, turn: &mut Turn) {
+        if self.halted().is_some() {
+            return;
+        }
+        let contradiction = self.seals.contradiction(&turn.db);
+        let breach = self.chain.breach().copied();
+        let index = match (contradiction, breach) {
+            (Some((_, held)), _) => held.index,
+            (None, Some(Breach::Refused { index, .. } | Breach::State { index, .. })) => index,
+            (None, None) => return,
+        };
+        let Some(stored) = records::seal(&turn.db, index) else { return };
+        let certificate = Box::new(stored.seal.certificate);
+        let voters = self.seals.voters(index, &turn.db);
+        let reason = match (contradiction, breach) {
+            (Some((listed, _)), _) => HaltReason::Listed { held: certificate, listed },
+            (None, Some(Breach::State { ours, .. })) => {
+                HaltReason::State { certificate, ours: ours.state }
+            }
+            (None, Some(Breach::Refused { why, .. })) => HaltReason::Refused { certificate, why },
+            (None, None) => return,
+        };
+        self.halt(turn, reason, &voters);
     }
 
     /// Tells the chain of seals that are certified now.

@@ -1,6 +1,7 @@
 //! Two nodes and a map for a disk: the whole core in a few hundred events. Faults are the simulator's business, but for
 //! one, of which every case is tried: see `twice`.
 
+mod catchup;
 mod sealing;
 mod twice;
 
@@ -153,7 +154,9 @@ impl World {
                 };
                 return [(index, true), (1 - index, false)].map(connected).into();
             }
-            Effect::Close { .. } => panic!("nobody has a reason to close: {effect:?}"),
+            Effect::Close { .. } | Effect::Stop(_) => {
+                panic!("nobody has a reason to close: {effect:?}")
+            }
             Effect::Note(note) if index == 1 => {
                 if let Note::BlockStored { point, .. } = note {
                     self.stored.push(point.hash);

@@ -17,7 +17,7 @@ impl Node {
             chain: &self.chain,
             peers: &self.peers,
             seals: &self.seals,
-            may_sign: self.timekeeper.distrust().is_none(),
+            may_sign: self.timekeeper.distrust().is_none() && self.barred(turn).is_none(),
         };
         for outcome in self.sealing.tick(turn, &view, &mut self.signed) {
             match outcome {
@@ -50,10 +50,14 @@ impl Node {
                 )
             };
         let seal = Seal { certificate, registry, voters };
-        if self.seals.add(turn, seal) == SealVerdict::Added {
-            let end = self.network.clock.end_of_forging(checkpoint.round);
-            self.sealing.decided(checkpoint.index, turn.now.wall.since(end));
-            self.certify(turn);
+        match self.seals.add(turn, seal) {
+            SealVerdict::Added => {
+                let end = self.network.clock.end_of_forging(checkpoint.round);
+                self.sealing.decided(checkpoint.index, turn.now.wall.since(end));
+                self.certify(turn);
+            }
+            SealVerdict::Conflict(conflict) => self.conflict(turn, &conflict),
+            SealVerdict::Known | SealVerdict::Gap | SealVerdict::Refused(_) => {}
         }
     }
 

@@ -15,6 +15,10 @@ use crate::types::key::{PublicKey, Signature};
 use crate::types::network::Network;
 use crate::types::tx::{Body, Tx};
 
+mod halt;
+
+pub use halt::{Evidence, HaltDocument};
+
 /// A body with the name and version of its form.
 #[derive(Debug, Serialize)]
 pub struct Document<T> {
@@ -30,6 +34,8 @@ pub enum State {
     Running,
     /// It fetches blocks that others have.
     Syncing,
+    /// It has seen what cannot be: it signs nothing, and needs its operator.
+    Halted,
     /// Its disk failed; it tries again by itself.
     StorageFailed,
 }
@@ -52,6 +58,8 @@ pub struct StatusDocument {
 #[derive(Debug, Serialize)]
 pub struct HealthDocument {
     pub health: &'static str,
+    /// What is wrong; null while nothing is.
+    pub why: Option<String>,
 }
 
 /// `hypernode.peers/1`.
@@ -142,6 +150,7 @@ impl State {
     /// How a node is, by its status.
     pub fn of(status: Result<&Status, &Failure>) -> State {
         match status {
+            Ok(status) if status.halt.is_some() => State::Halted,
             Ok(status) if status.sync.behind => State::Syncing,
             Ok(_) => State::Running,
             Err(_) => State::StorageFailed,

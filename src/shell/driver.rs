@@ -20,7 +20,7 @@ use super::guard::Guard;
 use super::host::{self, Service, StopSignal, Tie};
 use super::store::Store;
 use super::tcp::Tcp;
-use crate::machine::event::{Answer, Event, Request, RequestId};
+use crate::machine::event::{Answer, Event, Request, RequestId, StopReason};
 use crate::types::clock::{Now, Timestamp};
 use crate::types::message::{ByeReason, Message};
 use crate::types::network::{Endpoint, Network};
@@ -84,8 +84,22 @@ pub async fn drive(
     let mut driver = Driver::start(options, &executor, stop)?;
     driver.service.ready();
     let why = driver.turn_until_stopped().await;
-    log::info!("stopping: {why}");
-    driver.stop().await
+    match why {
+        Why::Asked(what) => log::info!("stopping: {what}"),
+        Why::Core(StopReason::KeyElsewhere) => log::error!("stopping: this key signs elsewhere"),
+    }
+    driver.stop().await;
+    match why {
+        Why::Asked(_) => Ok(()),
+        Why::Core(reason) => Err(RunError::Stopped(reason)),
+    }
+}
+
+/// Why a node ends.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    Asked(&'static str),
+    Core(StopReason),
 }
 
 struct Driver {
@@ -101,6 +115,8 @@ struct Driver {
     _stop: Task<()>,
     /// Whether the last input was a wake-up: then others come first, so that a busy core hears them.
     woke: bool,
+    /// The core has asked for the end.
+    ended: Option<StopReason>,
 }
 
 enum Input {
@@ -161,18 +177,22 @@ impl Driver {
             stopped,
             _stop: stop,
             woke: false,
+            ended: None,
         })
     }
 
-    async fn turn_until_stopped(&mut self) -> &'static str {
+    async fn turn_until_stopped(&mut self) -> Why {
         loop {
             match self.next_input().await {
-                Input::Stop(why) => return why,
+                Input::Stop(why) => return Why::Asked(why),
                 Input::Submitted(submission) => self.submit(submission),
                 Input::Event(event) => {
                     self.woke = matches!(event, Event::Wake);
                     self.give(event);
                 }
+            }
+            if let Some(reason) = self.ended {
+                return Why::Core(reason);
             }
             let now = self.clock.now();
             self.service.turn(now.mono, || status_line(&self.engine.borrow(), now));
@@ -218,7 +238,9 @@ impl Driver {
     }
 
     fn give(&mut self, event: Event) {
-        let Step { outward, is_lost } = self.engine.borrow_mut().handle(self.clock.now(), event);
+        let step = self.engine.borrow_mut().handle(self.clock.now(), event);
+        let Step { outward, is_lost, stop } = step;
+        self.ended = self.ended.or(stop);
         for effect in outward {
             match effect {
                 Outward::Send { peers, message } => self.tcp.send(&peers, &message),
@@ -238,7 +260,7 @@ impl Driver {
         }
     }
 
-    async fn stop(self) -> Result<(), RunError> {
+    async fn stop(self) {
         self.service.stopping();
         let Driver { engine, mut tcp, api, .. } = self;
         api.stop().await;
@@ -249,7 +271,6 @@ impl Driver {
                 log::warn!("not closed in order: {error}");
             }
         }
-        Ok(())
     }
 }
 

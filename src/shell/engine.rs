@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::guard::{Guard, GuardError};
 use super::store::{Store, StoreError};
 use super::{crash, journal};
-use crate::machine::event::{Answer, Effect, Event, PeerId, RequestId};
+use crate::machine::event::{Answer, Effect, Event, PeerId, RequestId, StopReason};
 use crate::machine::note::Note;
 use crate::machine::records::Reader;
 use crate::machine::status::Status;
@@ -94,6 +94,8 @@ pub struct Step {
     pub outward: Vec<Outward>,
     /// The core is gone or new: it knows none of the connections and requests of before.
     pub is_lost: bool,
+    /// The process is to end.
+    pub stop: Option<StopReason>,
 }
 
 /// Why a core cannot be opened.
@@ -164,6 +166,7 @@ impl Engine {
                     step.outward.push(Outward::Close { peer, reason });
                 }
                 Effect::Reply { id, answer } => step.outward.push(Outward::Reply { id, answer }),
+                Effect::Stop(reason) => step.stop = Some(reason),
             }
         }
         step
@@ -251,7 +254,7 @@ impl Engine {
             Ok(node) => self.state = State::Running(Box::new(node)),
             Err(error) => return self.fail(now, &error, error.action()),
         }
-        Step { outward: Vec::new(), is_lost: true }
+        Step { is_lost: true, ..Step::default() }
     }
 
     fn fail(&mut self, now: Now, error: &dyn fmt::Display, action: &'static str) -> Step {
@@ -260,7 +263,7 @@ impl Engine {
         let retry_at = now.mono.plus(self.retry_ms);
         self.retry_ms = (2 * self.retry_ms).min(RETRY_MS_MAX);
         self.state = State::Failed(Failure { cause, action, retry_at });
-        Step { outward: Vec::new(), is_lost: true }
+        Step { is_lost: true, ..Step::default() }
     }
 
     fn open_again(&mut self, now: Now) {

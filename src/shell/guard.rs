@@ -5,23 +5,34 @@
 //! what came after it, never with less. A file without a whole page is an error and never an empty state: whoever
 //! starts from nothing may sign twice. It lies outside the chain directory, so that it survives a new start of the chain.
 //!
+//! A copy of the file is told from the file by the moment at which the file system made it, which is written in it:
+//! whoever goes on from a copy may not be the only one (`docs/adr/0009-sign-state-custody.md`).
+//!
 //! What may be signed is not decided here: [`SignState::admit`] does.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
+pub use self::error::GuardError;
 use self::page::{Content, PAGE_BYTES, PageError};
 use crate::shell::crash;
 use crate::shell::directory::{self, Lock, LockError};
 use crate::types::hash::Hash;
 use crate::types::key::PublicKey;
-use crate::types::sign::{Conflict, SignRecord, SignState};
+use crate::types::sign::{Doubt, SignRecord, SignState, Standing};
 
+mod error;
 mod page;
 
+/// Its name in its directory.
+const FILE: &str = "sign-state";
+/// Held by whoever uses it.
+const LOCK: &str = "sign-state.lock";
+/// Ending of the name of one that is being made.
+const DRAFT: &str = "new";
 /// Copies of the page.
 const COPIES: usize = 2;
 const FILE_BYTES: usize = COPIES * PAGE_BYTES;
@@ -35,60 +46,111 @@ pub struct Guard {
     _lock: Lock,
 }
 
-/// Why a record is not on disk, or the file cannot be used.
-#[derive(Debug)]
-pub enum GuardError {
-    /// It conflicts with what is there. The file is as it was, and the guard goes on.
-    Refused(Box<Conflict>),
-    /// Another process uses it; its number as far as it is known.
-    Locked { path: PathBuf, by: Option<u32> },
-    /// It belongs to this key.
-    OtherKey { path: PathBuf, found: PublicKey },
-    /// It belongs to the network of this id.
-    OtherNetwork { path: PathBuf, found: Hash },
-    /// A later version of this software wrote it.
-    NewerFormat { path: PathBuf, found: u32 },
-    /// What was signed can no longer be known from it.
-    Damaged { path: PathBuf, what: &'static str },
-    /// The system refused.
-    Io { path: PathBuf, doing: &'static str, source: io::Error },
+/// What a file says, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    pub network_id: Hash,
+    pub public_key: PublicKey,
+    pub state: SignState,
 }
 
 impl Guard {
-    /// Opens `<dir>/sign-state`, or makes an empty one when there is no such file.
+    /// Opens `<dir>/sign-state`. When there is none, the key may have signed elsewhere: one is made that is new, or, where
+    /// there has been one, missing.
     pub fn open(dir: &Path, network_id: Hash, public_key: PublicKey) -> Result<Guard, GuardError> {
-        let path = dir.join("sign-state");
-        let io = |doing| GuardError::io(&path, doing);
-        directory::make(dir).map_err(io("make"))?;
-        let lock = Lock::acquire(&dir.join("sign-state.lock")).map_err(|error| match error {
-            LockError::Held { by } => GuardError::Locked { path: path.clone(), by },
-            LockError::Io(source) => io("lock")(source),
+        Guard::open_or_make(dir, network_id, public_key, Some(Standing::New))
+    }
+
+    /// The same for a key that was made just now, and so has signed nothing.
+    pub fn begin(dir: &Path, network_id: Hash, public_key: PublicKey) -> Result<Guard, GuardError> {
+        Guard::open_or_make(dir, network_id, public_key, Some(Standing::Proven))
+    }
+
+    /// Opens it when it is there.
+    pub fn open_held(
+        dir: &Path,
+        network_id: Hash,
+        public_key: PublicKey,
+    ) -> Result<Guard, GuardError> {
+        Guard::open_or_make(dir, network_id, public_key, None)
+    }
+
+    /// What the file says, whoever uses it: one of its copies is whole at any moment.
+    pub fn look(dir: &Path) -> Result<Look, GuardError> {
+        let path = dir.join(FILE);
+        let bytes = fs::read(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => GuardError::Missing { path: path.clone() },
+            _ => GuardError::io(&path, "read")(error),
         })?;
-        if !path.try_exists().map_err(io("open"))? {
-            let state = SignState::default();
-            create(dir, &path, &Content { sequence: 0, network_id, public_key, state })
-                .map_err(io("make"))?;
+        let Content { network_id, public_key, state, .. } = newest(&path, &bytes)?;
+        Ok(Look { network_id, public_key, state })
+    }
+
+    /// Renames a file that is of no use any more; where it is now.
+    pub fn put_aside(dir: &Path) -> Result<PathBuf, GuardError> {
+        let path = dir.join(FILE);
+        let aside = path.with_extension("damaged");
+        let io = |doing| GuardError::io(&path, doing);
+        let _lock = take_lock(&path, &dir.join(LOCK))?;
+        fs::rename(&path, &aside).and_then(|()| directory::sync(dir)).map_err(io("put aside"))?;
+        Ok(aside)
+    }
+
+    fn open_or_make(
+        dir: &Path,
+        network_id: Hash,
+        public_key: PublicKey,
+        missing: Option<Standing>,
+    ) -> Result<Guard, GuardError> {
+        let path = dir.join(FILE);
+        let io = |doing| GuardError::io(&path, doing);
+        let lock_path = dir.join(LOCK);
+        let is_there = path.try_exists().map_err(io("open"))?;
+        if !is_there && missing.is_none() {
+            return Err(GuardError::Missing { path });
+        }
+        directory::make(dir).map_err(io("make"))?;
+        // Where a lock is and no draft, there was a file: the draft comes first, and goes when the file is whole.
+        let draft = path.with_extension(DRAFT);
+        let was_used = !is_there && lock_path.exists() && !draft.exists();
+        if !is_there && !was_used {
+            // Another process may be as far.
+            let made = OpenOptions::new().write(true).create_new(true).open(&draft);
+            made.map(|_| ()).or_else(not_twice).map_err(io("make"))?;
+        }
+        let lock = take_lock(&path, &lock_path)?;
+        if let (false, Some(standing)) = (path.try_exists().map_err(io("open"))?, missing) {
+            let standing = if was_used { Standing::Unproven(Doubt::Missing) } else { standing };
+            let state = SignState { standing, ..SignState::default() };
+            let content = Content { sequence: 0, network_id, public_key, state, place: None };
+            create(dir, &path, content).map_err(io("make"))?;
         }
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(io("open"))?;
         let bytes = fs::read(&path).map_err(io("read"))?;
-        let content = newest(&path, &bytes)?;
+        let mut content = newest(&path, &bytes)?;
         if content.public_key != public_key {
             return Err(GuardError::OtherKey { path, found: content.public_key });
         }
         if content.network_id != network_id {
             return Err(GuardError::OtherNetwork { path, found: content.network_id });
         }
+        let here = place(&file).map_err(io("open"))?;
+        if content.place.is_some_and(|place| place != here) {
+            content.sequence += 1;
+            content.state.standing = Standing::Unproven(Doubt::Copied);
+        }
+        content.place = Some(here);
         let guard = Guard { path, file, content, _lock: lock };
         guard.repair(&bytes)?;
         Ok(guard)
     }
 
-    /// What was signed.
+    /// What was signed, and whether that is all.
     pub fn state(&self) -> SignState {
         self.content.state
     }
 
-    /// Notes a signature about to leave; on disk when this returns.
+    /// Notes a signature about to leave, or a correction; on disk when this returns.
     ///
     /// After an I/O error the record counts as made, since part of it may be on disk: the same one may be tried again,
     /// another for the same slot is refused.
@@ -125,15 +187,36 @@ impl Guard {
     }
 }
 
+fn take_lock(path: &Path, lock_path: &Path) -> Result<Lock, GuardError> {
+    Lock::acquire(lock_path).map_err(|error| match error {
+        LockError::Held { by } => GuardError::Locked { path: path.to_path_buf(), by },
+        LockError::Io(source) => GuardError::io(path, "lock")(source),
+    })
+}
+
 /// A new file appears whole or not at all.
-fn create(dir: &Path, path: &Path, content: &Content) -> io::Result<()> {
-    let draft = path.with_extension("new");
+fn create(dir: &Path, path: &Path, content: Content) -> io::Result<()> {
+    let draft = path.with_extension(DRAFT);
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all_at(&page::encode(content).repeat(COPIES), 0)?;
+    let content = Content { place: Some(place(&file)?), ..content };
+    file.write_all_at(&page::encode(&content).repeat(COPIES), 0)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
     directory::sync(dir)
+}
+
+fn not_twice(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
+}
+
+/// What a file has that its copies have not: the nanosecond in which it was made, or where the file system does not tell,
+/// its number. It keeps it when it is moved, and so does a disk that is moved as a whole.
+fn place(file: &File) -> io::Result<u64> {
+    let metadata = file.metadata()?;
+    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    let nanos = born.and_then(|born| u64::try_from(born.as_nanos()).ok());
+    Ok(nanos.unwrap_or(metadata.ino()))
 }
 
 /// The newest content of the whole pages.
@@ -167,61 +250,6 @@ fn belong_together(one: &Content, other: &Content) -> bool {
     same_owner && (one.sequence != other.sequence || one.state == other.state)
 }
 
-impl GuardError {
-    fn io(path: &Path, doing: &'static str) -> impl Fn(io::Error) -> GuardError {
-        move |source| GuardError::Io { path: path.to_path_buf(), doing, source }
-    }
-
-    /// What the owner can do about it, as a sentence without its full stop.
-    pub fn action(&self) -> &'static str {
-        match self {
-            GuardError::Refused(_) => "nothing: one signature per slot is the rule",
-            GuardError::Locked { .. } => "stop the other node: one key runs once",
-            GuardError::OtherKey { .. } => "give each key its own directory for its sign state",
-            GuardError::OtherNetwork { .. } => {
-                "give each network its own directory for its sign state"
-            }
-            GuardError::NewerFormat { .. } => "run the version that wrote it, or a later one",
-            GuardError::Damaged { .. } => {
-                "replace the disk if it is failing; move the file away only when no slot of this \
-                 masternode can still be open, two rounds after it last ran"
-            }
-            GuardError::Io { .. } => "check the disk, and who owns the directory",
-        }
-    }
-}
-
-impl fmt::Display for GuardError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            GuardError::Refused(conflict) => conflict.fmt(f),
-            GuardError::Locked { path, by: Some(process) } => {
-                write!(f, "{} is in use by process {process}", path.display())
-            }
-            GuardError::Locked { path, by: None } => {
-                write!(f, "{} is in use by another process", path.display())
-            }
-            GuardError::OtherKey { path, found } => {
-                write!(f, "{} belongs to another key, {found}", path.display())
-            }
-            GuardError::OtherNetwork { path, found } => {
-                write!(f, "{} belongs to another network, {found}", path.display())
-            }
-            GuardError::NewerFormat { path, found } => {
-                write!(f, "{} has the newer format {found}", path.display())
-            }
-            GuardError::Damaged { path, what } => {
-                write!(f, "{} is damaged: {what}", path.display())
-            }
-            GuardError::Io { path, doing, source } => {
-                write!(f, "cannot {doing} {}: {source}", path.display())
-            }
-        }
-    }
-}
-
-impl std::error::Error for GuardError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,8 +266,9 @@ mod tests {
     }
 
     fn content(sequence: u64, slot: u32, key: u8) -> Content {
-        let state = SignState { block: Some(block(slot, 1)), vote: None };
-        Content { sequence, network_id: Hash([1; 32]), public_key: PublicKey([key; 32]), state }
+        let state = SignState { block: Some(block(slot, 1)), ..SignState::default() };
+        let (network_id, public_key) = (Hash([1; 32]), PublicKey([key; 32]));
+        Content { sequence, network_id, public_key, state, place: None }
     }
 
     #[test]
@@ -270,7 +299,7 @@ mod tests {
     fn after_a_failed_write_only_the_same_record_is_taken() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let owner = (Hash([1; 32]), PublicKey([2; 32]));
-        let mut guard = Guard::open(dir.path(), owner.0, owner.1).expect("a new one");
+        let mut guard = Guard::begin(dir.path(), owner.0, owner.1).expect("a new one");
         let closed = File::open(&guard.path).expect("for reading only");
         let file = std::mem::replace(&mut guard.file, closed);
         let failed = guard.record(record(1, 1));

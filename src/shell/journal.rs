@@ -110,6 +110,10 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::ViewEntered { index, view } => {
             (Level::Info, format!("sealing: view {view} of seal {index}"))
         }
+        Note::SealConflict { index, halts } => {
+            let what = if *halts { "we halt" } else { "it is an older one, and kept as evidence" };
+            (Level::Error, format!("two checkpoints are certified for seal {index}: {what}"))
+        }
         Note::Sealed { seal, point, round, delay_ms } => {
             let delay = delay_ms.map(|ms| format!(", {ms} ms after its last slot"));
             let line = format!(
@@ -121,6 +125,20 @@ pub fn note_line(note: &Note) -> (Level, String) {
             );
             (Level::Info, line)
         }
+        Note::SignStateDoubted { doubt, record } => {
+            (Level::Error, format!("we sign nothing: {doubt} ({record} is ours)"))
+        }
+        Note::SignStateProven => (
+            Level::Info,
+            "nobody has shown a signature of ours that we lack: we may sign".to_owned(),
+        ),
+        Note::KeyElsewhere { trace } => {
+            (Level::Error, format!("somebody else signs with our key: {trace}"))
+        }
+        Note::Halted { code: _, index } => (
+            Level::Error,
+            format!("halted at seal {index}: nothing is signed; see `hypernode halt show`"),
+        ),
         Note::BlockRefused { point, why } => {
             (Level::Warn, format!("block {} {} refused: {why}", point.height, point.hash.0.short()))
         }

@@ -3,6 +3,8 @@
 //! The wrapper has the node's key. It signs second blocks, keeps blocks back, puts invalid ones in their place, claims
 //! better chains, and pushes blocks and messages that nobody may send. It knows no secret but its own.
 
+mod voting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -10,6 +12,7 @@ use super::cast::Cast;
 use super::disk::Disk;
 use super::faults::FaultKind;
 use super::forgery::{self, Forgery};
+use super::oracle::Oracle;
 use crate::machine::event::{Effect, Event, PeerId};
 use crate::machine::records::{self, Batch, Table};
 use crate::types::block::{Block, Point, SignedHeader};
@@ -18,13 +21,17 @@ use crate::types::hash::{BlockHash, Hash, TxId};
 use crate::types::key::SecretKey;
 use crate::types::message::{Message, Tip};
 use crate::types::rng::Rng;
+use crate::types::sign::SignRecord;
 use crate::types::tx::Tx;
+
+use voting::{BadVoter, halves, is_about_seals};
 
 /// What a host does besides its node.
 pub struct Byzantine {
     key: SecretKey,
     rng: Rng,
     habits: BTreeSet<FaultKind>,
+    voter: BadVoter,
     /// Blocks of ours that our node knows nothing of.
     blocks: BTreeMap<Point, Vec<Tx>>,
     messages: BTreeMap<TxId, Tx>,
@@ -54,15 +61,17 @@ enum Treatment {
 pub struct View<'a> {
     pub cast: &'a Cast,
     pub disk: &'a Disk,
+    pub oracle: &'a Oracle,
     pub now: Now,
     /// Virtual milliseconds.
     pub time: u64,
 }
 
 impl Byzantine {
-    /// An honest host so far.
-    pub fn new(key: SecretKey, rng: Rng) -> Byzantine {
+    /// An honest host so far; `ring` is with whom it shares its key.
+    pub fn new(key: SecretKey, ring: Rc<Vec<SecretKey>>, mut rng: Rng) -> Byzantine {
         Byzantine {
+            voter: BadVoter::new(key.clone(), ring, rng.fork("voter")),
             key,
             rng,
             habits: BTreeSet::new(),
@@ -92,6 +101,9 @@ impl Byzantine {
     /// Answers for what only the wrapper knows; nothing when the node is to answer.
     pub fn answer(&mut self, event: &Event) -> Option<Vec<Effect>> {
         let Event::Received { peer, message, .. } = event else { return None };
+        if self.voter.hides(message) {
+            return Some(Vec::new());
+        }
         let answer = if let Message::WantBodies { request, points } = &**message {
             let mine = points.iter().map_while(|point| self.blocks.get(point));
             let bodies: Vec<Vec<Tx>> = mine.cloned().collect();
@@ -107,10 +119,25 @@ impl Byzantine {
                 return None;
             }
             Message::Messages(mine)
+        } else if let Message::NewBlock { header, .. } = &**message {
+            // What comes back of its second blocks would tell the node that its key signs elsewhere.
+            return self.blocks.contains_key(&header.point()).then(Vec::new);
         } else {
             return None;
         };
         Some(vec![Effect::Send { peers: vec![*peer], message: Rc::new(answer) }])
+    }
+
+    /// What it says of its own to what a peer has said.
+    pub fn comment(&mut self, event: &Event, view: &View) -> Vec<Effect> {
+        match event {
+            Event::Received { peer, message, .. }
+                if self.habits.contains(&FaultKind::Byzantine) =>
+            {
+                self.voter.answer(*peer, message, view)
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn is_hidden(&self, hash: &BlockHash) -> bool {
@@ -126,11 +153,14 @@ impl Byzantine {
             }
             match effect {
                 Effect::Send { peers, message } => self.bend_send(peers, message, view, &mut bent),
+                // Its node does not know what the wrapper signs: when it ends because of it, it starts again.
+                Effect::Guard(SignRecord::Correction(_)) => {}
                 Effect::Guard(_)
                 | Effect::Persist(_)
                 | Effect::Dial { .. }
                 | Effect::Close { .. }
                 | Effect::Reply { .. }
+                | Effect::Stop(_)
                 | Effect::Note(_) => bent.push(effect),
             }
         }
@@ -161,6 +191,16 @@ impl Byzantine {
         view: &View,
         out: &mut Vec<Effect>,
     ) {
+        if self.habits.contains(&FaultKind::Byzantine) && is_about_seals(&message) {
+            for (at, peers, message) in self.voter.bend(peers, message, view) {
+                if at > view.time {
+                    self.later.push((at, peers, message));
+                } else if !peers.is_empty() {
+                    out.push(Effect::Send { peers, message });
+                }
+            }
+            return;
+        }
         if let Message::NewBlock { header, .. } = &*message {
             if header.header.forger == self.key.public() {
                 return self.bend_block(peers, &message, header, view, out);
@@ -190,8 +230,7 @@ impl Byzantine {
         match self.treat(header, view) {
             Treatment::Honest => out.push(Effect::Send { peers, message }),
             Treatment::Twin(twin) => {
-                let (one, two): (Vec<PeerId>, Vec<PeerId>) =
-                    peers.into_iter().partition(|peer| (peer.0 >> 1) % 2 == 0);
+                let (one, two) = halves(peers);
                 out.push(Effect::Send { peers: one, message });
                 out.push(Effect::Send { peers: two, message: twin });
             }

@@ -42,6 +42,8 @@ pub struct Shape {
     pub forge_peers_min: u32,
     /// Weights 1 to 3 instead of 1.
     pub weighted: bool,
+    pub activity_rounds: u32,
+    pub active_min: u32,
 }
 
 impl Shape {
@@ -56,7 +58,15 @@ impl Shape {
             dial_count: 8,
             forge_peers_min: 0,
             weighted: false,
+            activity_rounds: 3,
+            active_min: u32::try_from(nodes).expect("few hosts"),
         }
+    }
+
+    /// The weights of the nodes. The generator is the one that the cast is drawn with.
+    pub fn weights(&self, rng: &Rng) -> Vec<u64> {
+        let mut rng = rng.clone().fork("weights");
+        (0..self.nodes).map(|_| if self.weighted { 1 + rng.below(3) } else { 1 }).collect()
     }
 }
 
@@ -69,13 +79,13 @@ pub fn endpoint(host: usize) -> Endpoint {
 impl Cast {
     /// Draws keys and weights, and makes the network of them.
     pub fn new(shape: &Shape, rng: &mut Rng) -> Cast {
+        let weights = shape.weights(rng);
         let mut seed = || {
             let mut seed = [0; 32];
             seed.chunks_mut(8).for_each(|part| part.copy_from_slice(&rng.next_u64().to_be_bytes()));
             SecretKey::from_seed(seed)
         };
         let keys: Vec<SecretKey> = (0..shape.nodes + shape.strangers).map(|_| seed()).collect();
-        let weights = (0..shape.nodes).map(|_| if shape.weighted { 1 + rng.below(3) } else { 1 });
         let founders = keys.iter().zip(weights).enumerate();
         let founders = founders.map(|(host, (key, weight))| (key.public(), weight, endpoint(host)));
         let network = Rc::new(network(shape, founders));
@@ -108,6 +118,7 @@ impl Cast {
 
 fn network(shape: &Shape, founders: impl Iterator<Item = (PublicKey, u64, Endpoint)>) -> Network {
     let Shape { slot_seconds, slots, seal_slots, dial_count, forge_peers_min, .. } = shape;
+    let Shape { activity_rounds, active_min, .. } = shape;
     let mut text = format!(
         r#"name = "sim"
 magic = 0x686e7331
@@ -136,8 +147,8 @@ clock = "local"
 messages_min = 0
 senders_min = 0
 messages_max = 1000
-activity_rounds = 3
-active_min = 10
+activity_rounds = {activity_rounds}
+active_min = {active_min}
 tests_per_slot = 10
 test_kinds = ["ping", "tip", "ledger_sample", "chain_sample", "bandwidth"]
 dial_count = {dial_count}

@@ -4,6 +4,8 @@
 //! where the question is whether it says so.
 
 mod chain;
+mod seals;
+mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -11,7 +13,7 @@ use std::rc::Rc;
 use super::cast::Cast;
 use super::host::Host;
 use super::oracle::Oracle;
-use crate::machine::event::Answer;
+use crate::machine::event::{Answer, StopReason};
 use crate::machine::mempool;
 use crate::machine::note::{MissReason, Note};
 use crate::machine::records::{self, Reader};
@@ -22,7 +24,10 @@ use crate::types::hash::{BlockHash, TxId};
 use crate::types::key::PublicKey;
 use crate::types::message::{ByeReason, Message};
 use crate::types::sign::BlockRecord;
-use crate::types::tx::{Statement, Tx, TxKey};
+use crate::types::tx::{Tx, TxKey};
+use chain::Held;
+use seals::SealWatch;
+use votes::Votes;
 
 /// Violations kept: the first ones tell what is wrong.
 pub const VIOLATIONS_MAX: usize = 20;
@@ -64,26 +69,32 @@ pub struct Checks {
     signed: BTreeMap<(PublicKey, Round, Slot), BlockHash>,
     /// Headers on the wire whose signatures were looked at.
     looked_at: BTreeSet<BlockHash>,
-    /// Blocks that each host holds whole, by worth.
-    held: Vec<BTreeMap<(u64, u64), BTreeSet<BlockHash>>>,
+    /// Blocks that each host holds whole and may follow.
+    held: Vec<Held>,
     /// Blocks of which hosts lack something below.
     waiting: Vec<BTreeSet<Point>>,
     /// The end of each host's best chain.
     pub tips: Vec<Point>,
+    /// The last of them, with when each came.
+    past_tips: Vec<Vec<(u64, Point)>>,
+    votes: Votes,
+    pub seals: SealWatch,
+    /// Hosts that a scenario expects to halt.
+    pub may_halt: BTreeSet<usize>,
     /// What became of each host's slots.
     pub duties: BTreeMap<(usize, Round, Slot), Option<MissReason>>,
     pub messages: BTreeMap<TxId, Seen>,
     /// Blocks that honest hosts refused, by code, and slots in which they saw two blocks.
     pub refused: BTreeMap<&'static str, u64>,
     pub equivocations: u64,
-    /// What honest HNs had said and honest hosts held when the network healed, with how many did.
-    pub due: BTreeMap<Statement, u32>,
+    /// Keys of messages that honest hosts held when the network healed, with how many did.
+    pub due: BTreeMap<TxKey, u32>,
 }
 
 impl Checks {
     /// Nothing seen yet.
     pub fn new(cast: Rc<Cast>, hosts: &[Host]) -> Checks {
-        let oracle = Oracle::new(cast.network.clone());
+        let oracle = Oracle::new(cast.network.clone(), cast.verifier.clone());
         let start = genesis(&cast.network);
         Checks {
             honest: hosts.iter().filter(|host| host.honest).map(Host::public).collect(),
@@ -92,9 +103,13 @@ impl Checks {
             violations: Vec::new(),
             signed: BTreeMap::new(),
             looked_at: BTreeSet::new(),
-            held: vec![BTreeMap::new(); hosts.len()],
+            held: hosts.iter().map(|_| Held::new(start)).collect(),
             waiting: vec![BTreeSet::new(); hosts.len()],
             tips: vec![start; hosts.len()],
+            past_tips: vec![Vec::new(); hosts.len()],
+            votes: Votes::default(),
+            seals: SealWatch::default(),
+            may_halt: BTreeSet::new(),
             duties: BTreeMap::new(),
             messages: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -116,6 +131,13 @@ impl Checks {
         }
     }
 
+    /// A host ends by itself: no key runs twice here.
+    pub fn stopped(&mut self, time: u64, index: usize, host: &Host, reason: StopReason) {
+        if host.honest {
+            self.violation(time, Some(index), format!("stops: {reason:?}"));
+        }
+    }
+
     /// A host sends this.
     pub fn sent(&mut self, time: u64, index: usize, hosts: &[Host], message: &Message) {
         if let Message::NewBlock { header, .. } = message {
@@ -124,6 +146,7 @@ impl Checks {
         if let Message::Messages(list) = message {
             list.iter().for_each(|tx| self.message_sent(time, tx));
         }
+        self.votes_sent(time, index, hosts, message);
     }
 
     fn message_sent(&mut self, time: u64, tx: &Tx) {
@@ -206,11 +229,20 @@ impl Checks {
             }
             Note::MessageAccepted { id } => self.accepted(time, index, &hosts[index], id),
             Note::Equivocation(_) => self.equivocations += 1,
+            Note::SignStateDoubted { .. } => {
+                if hosts[index].honest {
+                    self.violation(time, Some(index), format!("{note:?}"));
+                }
+            }
             Note::BlockStored { .. }
             | Note::TipChanged { .. }
             | Note::SignatureRefused { .. }
             | Note::ViewEntered { .. }
             | Note::Sealed { .. }
+            | Note::SealConflict { .. }
+            | Note::Halted { .. }
+            | Note::SignStateProven
+            | Note::KeyElsewhere { .. }
             | Note::PeerReady { .. }
             | Note::ClockStepped { .. }
             | Note::ClockTrust { .. }
@@ -222,8 +254,8 @@ impl Checks {
     /// What a mempool takes is from an HN, and not for a round that is over or far ahead.
     fn accepted(&mut self, time: u64, index: usize, host: &Host, id: &TxId) {
         // What no peer has sent is the host's own, or a client's.
-        let seen = self.messages.get(id).copied().filter(|_| host.honest);
-        let Some(Seen { round, sender, key, .. }) = seen else { return };
+        let Some(seen) = self.messages.get(id).copied().filter(|_| host.honest) else { return };
+        let Seen { round, sender, key, .. } = seen;
         let clock = self.cast.network.clock;
         let now = clock.at(host.clock.now(time).wall).map_or(Round(0), |(round, _)| round);
         if !self.registered.contains(&sender) {
@@ -304,11 +336,10 @@ impl Checks {
             let chained = chain.iter().rev().take_while(|block| block.round.next() >= round);
             let pooled = node.mempool(usize::MAX).into_iter();
             let pooled = pooled.filter_map(|entry| self.messages.get(&entry.id));
-            let keys: BTreeSet<Statement> = chained
+            let keys: BTreeSet<TxKey> = chained
                 .flat_map(|block| block.keys.iter().copied())
                 .chain(pooled.map(|seen| seen.key))
-                .filter_map(|key| key.statement())
-                .filter(|key| key.round.next() >= round && self.honest.contains(&key.sender))
+                .filter(|key| said_by(key, round, &self.honest))
                 .collect();
             for key in keys {
                 *self.due.entry(key).or_default() += 1;
@@ -333,5 +364,13 @@ impl Checks {
                 self.violation(time, Some(index), format!("{found} {what}, at most {most} may be"));
             }
         }
+    }
+}
+
+/// Whether this is what one of these has said of a round from `from` − 1 on.
+pub fn said_by(key: &TxKey, from: Round, by: &BTreeSet<PublicKey>) -> bool {
+    match key {
+        TxKey::Statement(said) => said.round.next() >= from && by.contains(&said.sender),
+        TxKey::Offence(_) => false,
     }
 }

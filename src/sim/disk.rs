@@ -19,6 +19,8 @@ pub struct Disk {
     pub signed: SignState,
     /// Whether every write fails now.
     pub full: bool,
+    /// How often an old copy was put back.
+    pub restores: u32,
     backup: Option<Box<[Rows; Table::ALL.len()]>>,
 }
 
@@ -33,15 +35,15 @@ pub enum DiskError {
 
 impl Disk {
     /// Writes a batch: all of it or nothing.
-    pub fn persist(&mut self, batch: Batch) -> Result<(), DiskError> {
+    pub fn persist(&mut self, batch: &Batch) -> Result<(), DiskError> {
         if self.full {
             return Err(DiskError::Full);
         }
-        for ((table, key), value) in batch.0 {
-            let rows = &mut self.tables[table as usize];
+        for ((table, key), value) in &batch.0 {
+            let rows = &mut self.tables[*table as usize];
             match value {
-                Some(value) => rows.insert(key, value),
-                None => rows.remove(&key),
+                Some(value) => rows.insert(key.clone(), value.clone()),
+                None => rows.remove(key),
             };
         }
         Ok(())
@@ -65,6 +67,7 @@ impl Disk {
     pub fn restore(&mut self) {
         if let Some(backup) = self.backup.take() {
             self.tables = *backup;
+            self.restores += 1;
         }
     }
 

@@ -1,10 +1,12 @@
 //! Faults as data: what goes wrong, when and to whom, drawn from a seed. A plan can be cut down fault by fault.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod draw;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::types::rng::Rng;
+pub use draw::{draw, may_break};
 
 /// Faults of one kind in a plan: more would leave nothing to observe.
 const AMOUNT_MAX: u32 = 1_000;
@@ -44,6 +46,10 @@ pub enum FaultKind {
     BadBlock,
     /// An HN claims a better chain than it has.
     Lie,
+    /// An HN votes twice, proposes two values, votes for what is not its own, withholds votes, or says nothing.
+    Byzantine,
+    /// The network falls in two just when a step of an instance begins.
+    VoteCut,
     /// Someone who is not registered sends blocks and messages.
     Stranger,
 }
@@ -69,9 +75,13 @@ pub struct Fault {
 }
 
 /// Where and when faults can be: what a plan is drawn for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Stage {
     pub nodes: usize,
+    /// Of each node.
+    pub weights: Vec<u64>,
+    /// The fewest that the voters can become.
+    pub active_min: usize,
     pub slot_ms: u64,
     pub round_ms: u64,
     /// Start of the first round.
@@ -82,7 +92,7 @@ pub struct Stage {
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 17] = [
+    pub const ALL: [FaultKind; 19] = [
         FaultKind::Loss,
         FaultKind::Delay,
         FaultKind::Duplicate,
@@ -99,6 +109,8 @@ impl FaultKind {
         FaultKind::Withhold,
         FaultKind::BadBlock,
         FaultKind::Lie,
+        FaultKind::Byzantine,
+        FaultKind::VoteCut,
         FaultKind::Stranger,
     ];
 
@@ -121,6 +133,8 @@ impl FaultKind {
             FaultKind::Withhold => "withhold",
             FaultKind::BadBlock => "bad_block",
             FaultKind::Lie => "lie",
+            FaultKind::Byzantine => "byzantine",
+            FaultKind::VoteCut => "vote_cut",
             FaultKind::Stranger => "stranger",
         }
     }
@@ -128,9 +142,11 @@ impl FaultKind {
     /// Whether it makes an HN break the protocol on purpose.
     pub fn is_byzantine(self) -> bool {
         match self {
-            FaultKind::TwoBlocks | FaultKind::Withhold | FaultKind::BadBlock | FaultKind::Lie => {
-                true
-            }
+            FaultKind::TwoBlocks
+            | FaultKind::Withhold
+            | FaultKind::BadBlock
+            | FaultKind::Lie
+            | FaultKind::Byzantine => true,
             FaultKind::Loss
             | FaultKind::Delay
             | FaultKind::Duplicate
@@ -143,6 +159,7 @@ impl FaultKind {
             | FaultKind::FullDisk
             | FaultKind::Restore
             | FaultKind::Late
+            | FaultKind::VoteCut
             | FaultKind::Stranger => false,
         }
     }
@@ -165,6 +182,9 @@ impl FaultKind {
             | FaultKind::FullDisk => 1 + host_rounds / 60,
             FaultKind::Slow | FaultKind::Skew | FaultKind::Late => 1 + stage.nodes as u64 / 20,
             FaultKind::Partition => rounds.div_ceil(3),
+            FaultKind::VoteCut => rounds.div_ceil(2),
+            // All that may be: fewer than a third.
+            FaultKind::Byzantine => stage.nodes as u64,
             FaultKind::TwoBlocks
             | FaultKind::Withhold
             | FaultKind::BadBlock
@@ -225,81 +245,6 @@ impl fmt::Display for Mix {
     }
 }
 
-/// Draws a plan. Strangers have the numbers after the nodes'; they are as many as the plan has faults of their kind.
-pub fn draw(mix: &Mix, stage: &Stage, rng: &mut Rng) -> Vec<Fault> {
-    let mut plan = Vec::new();
-    let villains = villains(stage.nodes, rng);
-    for kind in FaultKind::ALL {
-        let amount = match mix {
-            Mix::None => 0,
-            Mix::Default => kind.usual(stage),
-            Mix::Of(amounts) => amounts.get(&kind).copied().unwrap_or(0),
-        };
-        // A stream for each kind: more faults of one do not move those of another.
-        let mut rng = rng.fork(kind.name());
-        for number in 0..amount as usize {
-            let host = match kind {
-                FaultKind::Stranger => stage.nodes + number,
-                kind if kind.is_byzantine() => {
-                    let Some(host) = pick(&villains, &mut rng) else { break };
-                    host
-                }
-                _ => rng.index(stage.nodes),
-            };
-            plan.push(one(kind, host, stage, &mut rng));
-        }
-    }
-    plan.sort_by_key(|fault| (fault.at, fault.kind, fault.host));
-    plan
-}
-
-fn pick(from: &[usize], rng: &mut Rng) -> Option<usize> {
-    (!from.is_empty()).then(|| from[rng.index(from.len())])
-}
-
-/// The HNs that may break the protocol: fewer than a third.
-fn villains(nodes: usize, rng: &mut Rng) -> Vec<usize> {
-    let most = nodes.saturating_sub(1) / 3;
-    let mut chosen = BTreeSet::new();
-    while chosen.len() < most.min(8) {
-        chosen.insert(rng.index(nodes));
-    }
-    chosen.into_iter().collect()
-}
-
-fn one(kind: FaultKind, host: usize, stage: &Stage, rng: &mut Rng) -> Fault {
-    let (slot, round) = (stage.slot_ms, stage.round_ms);
-    let phase = stage.heal.saturating_sub(stage.start).max(1);
-    let at = stage.start + rng.below(phase);
-    let sign = if rng.one_in(2) { 1 } else { -1 };
-    let steps = [300, 600, 5_000, 60_000, slot, 5 * slot, round];
-    let (at, length, amount) = match kind {
-        FaultKind::Loss => (at, slot + rng.below(round), 20 + rng.below(300)),
-        FaultKind::Delay => (at, slot + rng.below(round), 500 + rng.below(10_000)),
-        FaultKind::Duplicate => (at, slot + rng.below(2 * round), 100 + rng.below(500)),
-        FaultKind::Slow => (at, slot + rng.below(round), [1, 200, 2_000, 20_000][rng.index(4)]),
-        FaultKind::Partition => (at, slot + rng.below(3 * round / 2), 0),
-        FaultKind::OneWay => (at, 10_000 + rng.below(4 * slot), rng.below(3)),
-        // Half of the restarts are soon enough to be in the same slot.
-        FaultKind::Crash => {
-            let down = if rng.one_in(2) { 500 + rng.below(slot / 2) } else { rng.below(round) };
-            (at, round, down)
-        }
-        FaultKind::Skew => (0, stage.heal, 1_000 + rng.below(20_000)),
-        FaultKind::Step => (at, 1, steps[rng.index(steps.len())]),
-        FaultKind::FullDisk => (at, slot / 4 + rng.below(round), 0),
-        FaultKind::Restore => (at, round, 500 + rng.below(slot / 4)),
-        FaultKind::Late => (0, stage.start + rng.below(phase), 0),
-        FaultKind::TwoBlocks | FaultKind::Withhold | FaultKind::BadBlock | FaultKind::Lie => {
-            (stage.start, phase, 0)
-        }
-        FaultKind::Stranger => (stage.start, phase, 0),
-    };
-    let until = (at + length).min(stage.heal).max(at);
-    let amount = sign * i64::try_from(amount).expect("amounts are small");
-    Fault { kind, at, until, host, amount, seed: rng.next_u64() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,22 +257,5 @@ mod tests {
         for text in ["", "loss", "loss=+1", "loss=1,loss=2", "los=1", "loss=1001", "loss= 1"] {
             assert!(text.parse::<Mix>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_plan_keeps_to_its_phase_and_below_a_third() {
-        let stage = Stage { nodes: 10, slot_ms: 1000, round_ms: 20_000, start: 500, heal: 80_500 };
-        let plan = draw(&Mix::Default, &stage, &mut Rng::from_text("plan"));
-        assert_eq!(plan, draw(&Mix::Default, &stage, &mut Rng::from_text("plan")));
-        let mut villains = BTreeSet::new();
-        for fault in &plan {
-            assert!(fault.at <= fault.until && fault.until <= stage.heal, "{fault:?}");
-            if fault.kind.is_byzantine() {
-                villains.insert(fault.host);
-            }
-        }
-        assert!(villains.len() <= 3);
-        let kinds: BTreeSet<FaultKind> = plan.iter().map(|fault| fault.kind).collect();
-        assert_eq!(kinds.len(), FaultKind::ALL.len());
     }
 }

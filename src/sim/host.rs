@@ -10,6 +10,7 @@ use crate::types::key::{PublicKey, SecretKey};
 use crate::types::message::Message;
 use crate::types::network::Endpoint;
 use crate::types::rng::Rng;
+use crate::types::sign::SignRecord;
 
 /// First pause after a disk took no write.
 pub const BACKOFF_MS: u64 = 30_000;
@@ -67,6 +68,8 @@ pub enum Moment {
     Any,
     /// The event in which the host forges.
     Forging,
+    /// The event in which it votes or proposes.
+    Voting,
 }
 
 impl Host {
@@ -102,7 +105,14 @@ impl Host {
         let Some(crash) = &mut self.crash else { return };
         if time > crash.until {
             self.crash = None;
-        } else if effects.iter().any(|effect| is_forging(effect, &own)) {
+            return;
+        }
+        let comes = |effect: &Effect| match crash.moment {
+            Moment::Any => true,
+            Moment::Forging => is_forging(effect, &own),
+            Moment::Voting => is_voting(effect, &own),
+        };
+        if effects.iter().any(comes) {
             crash.moment = Moment::Any;
         }
     }
@@ -120,14 +130,34 @@ impl Host {
 
 fn is_forging(effect: &Effect, own: &PublicKey) -> bool {
     match effect {
-        Effect::Guard(_) | Effect::Note(Note::Forged { .. }) => true,
+        Effect::Guard(SignRecord::Block(_)) | Effect::Note(Note::Forged { .. }) => true,
         Effect::Send { message, .. } => {
             matches!(&**message, Message::NewBlock { header, .. } if header.header.forger == *own)
         }
-        Effect::Persist(_)
+        Effect::Guard(SignRecord::Vote(_) | SignRecord::Correction(_))
+        | Effect::Persist(_)
         | Effect::Dial { .. }
         | Effect::Close { .. }
         | Effect::Reply { .. }
+        | Effect::Stop(_)
+        | Effect::Note(_) => false,
+    }
+}
+
+fn is_voting(effect: &Effect, own: &PublicKey) -> bool {
+    match effect {
+        Effect::Guard(SignRecord::Vote(_)) => true,
+        Effect::Send { message, .. } => match &**message {
+            Message::Vote(vote) => vote.voter == *own,
+            Message::Proposal(proposal) => proposal.vote.voter == *own,
+            _ => false,
+        },
+        Effect::Guard(SignRecord::Block(_) | SignRecord::Correction(_))
+        | Effect::Persist(_)
+        | Effect::Dial { .. }
+        | Effect::Close { .. }
+        | Effect::Reply { .. }
+        | Effect::Stop(_)
         | Effect::Note(_) => false,
     }
 }

@@ -248,6 +248,12 @@ impl Net {
         lane.last_arrival.max(now + way)
     }
 
+    /// Nothing of what an end has sent, or sends from now on, arrives.
+    pub fn lose(&mut self, peer: PeerId) {
+        let (link, side) = place(peer);
+        self.links[link].lanes[side].lost = true;
+    }
+
     /// Connections of a host on which something waits longer than a second to leave.
     pub fn clogged(&self, host: usize, now: u64) -> Vec<PeerId> {
         let waits = |peer: &&PeerId| {

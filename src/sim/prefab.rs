@@ -94,7 +94,7 @@ impl Chain {
             put(Table::Main, records::height_key(point.height), codec::encode(&main));
         }
         let mut disk = Disk::default();
-        disk.persist(batch).expect("a new disk has room");
+        disk.persist(&batch).expect("a new disk has room");
         disk
     }
 }

@@ -1,19 +1,17 @@
 //! A run from its options to its report, and the smallest plan that still shows what is wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
 use super::cast::{Cast, Shape};
 use super::checks::Violation;
-use super::faults::{Fault, FaultKind, Mix, Stage, draw};
+use super::faults::{Fault, FaultKind, Mix, Stage, draw, may_break};
 use super::traffic::Traffic;
 use super::world::{Task, World};
-use crate::rules::plan::Test;
-use crate::types::clock::{Round, Slot, Timestamp};
+use crate::types::clock::{Round, Timestamp};
 use crate::types::hash::Hash;
 use crate::types::rng::Rng;
-use crate::types::tx::{Body, Outcome, TestRole, Tx};
 
 /// Hosts in a network: a registry holds no more.
 pub const NODES_MAX: u32 = 4_096;
@@ -53,6 +51,13 @@ pub struct Report {
     /// Blocks that hosts refused, by code, and how often they saw two blocks for a slot.
     pub refused: BTreeMap<&'static str, u64>,
     pub equivocations: u64,
+    /// Seals that the network ends with, and the views that it took to decide them.
+    pub seals: u64,
+    pub views: u64,
+    /// Seals for which two checkpoints were certified: the Byzantine were too many.
+    pub conflicts: u64,
+    /// Honest HNs that halted.
+    pub halted: u64,
     pub traffic: Traffic,
 }
 
@@ -115,18 +120,24 @@ impl fmt::Display for Fault {
 
 /// Runs a network.
 pub fn run(options: &Options) -> Report {
+    let stage = stage(options);
+    let plan = draw(&options.faults, &stage, &mut options.rng().fork("plan"));
+    run_plan(options, plan)
+}
+
+fn stage(options: &Options) -> Stage {
     let shape = shape(options);
     let clock_ms = shape.slot_seconds * 1000;
     let round_ms = clock_ms * u64::from(shape.slots + shape.seal_slots);
-    let stage = Stage {
+    Stage {
         nodes: shape.nodes,
+        weights: shape.weights(&options.rng().fork("cast")),
+        active_min: shape.active_min as usize,
         slot_ms: clock_ms,
         round_ms,
         start: LEAD_MS,
         heal: LEAD_MS + (u64::from(options.rounds) - options.healed_rounds()) * round_ms,
-    };
-    let plan = draw(&options.faults, &stage, &mut options.rng().fork("plan"));
-    run_plan(options, plan)
+    }
 }
 
 /// Cuts the plan of a run down, as long as something is wrong, in at most so many runs: the faults that matter.
@@ -159,6 +170,10 @@ fn shape(options: &Options) -> Shape {
     let mut shape = Shape::new(nodes);
     shape.weighted = rng.one_in(2);
     shape.forge_peers_min = if nodes >= 8 { rng.below_u32(3) } else { 0 };
+    // In half of the networks voters come and go, and never fewer than nine tenths.
+    let fewest = options.nodes.div_ceil(10) * 9;
+    shape.active_min = if rng.one_in(2) { fewest.min(options.nodes) } else { options.nodes };
+    shape.activity_rounds = 1 + rng.below_u32(3);
     shape
 }
 
@@ -175,60 +190,57 @@ pub fn run_plan(options: &Options, plan: Vec<Fault>) -> Report {
     for host in 0..world.hosts.len() {
         world.start_at(host, starts.below(START_MS));
     }
+    let stage = stage(options);
+    let bad = plan.iter().filter(|fault| fault.kind.is_byzantine());
+    let bad: BTreeSet<usize> = bad.map(|fault| fault.host).collect();
+    world.checks.seals.may_break = may_break(&stage.weights, stage.active_min, &bad);
     let rounds = u64::from(options.rounds);
     let healed = rounds - options.healed_rounds();
     let heal = world.start_of(healed);
     world.add(heal, Task::Heal);
     world.add(LEAD_MS, Task::Inspect);
     submit(&mut world, rounds, &mut rng.fork("load"));
+    judge(&mut world, healed, rounds);
+    report(options, plan, &world)
+}
+
+/// Lets the time pass, and looks at what has become of the network.
+fn judge(world: &mut World, healed: u64, rounds: u64) {
+    let clock = world.cast.network.clock;
     // Two rounds after healing, and at the end: in the middle of the seal slots, when the last block has come.
-    let seal_slot = Slot(shape.slots);
     let quiet = |world: &World, round: u64| {
-        let into = world.cast.network.clock.slot_ms * (2 * u64::from(seal_slot.0) + 1) / 2;
-        world.start_of(round) + into
+        world.start_of(round) + clock.slot_ms * (2 * u64::from(clock.slots) + 1) / 2
     };
     for round in [healed + 1, rounds - 1] {
-        world.run_until(quiet(&world, round));
-        if !world.checks.is_full() {
+        world.run_until(quiet(world, round));
+        if !world.checks.is_full() && !world.checks.seals.may_break {
             world.check_agreement(Round(round));
+            world.check_seals(Round(round.saturating_sub(1)));
         }
     }
-    if !world.checks.is_full() {
+    let heal = world.start_of(healed);
+    if !world.checks.is_full() && !world.checks.seals.may_break {
         world.check_messages(heal, Round(healed), Round(rounds - 1));
         world.check_duties(healed + 1..rounds);
         world.check_disks();
     }
-    report(options, plan, &world)
+    // The seal of the last round comes after its last block.
+    world.run_until(world.start_of(rounds));
+    if !world.checks.is_full() && !world.checks.seals.may_break {
+        world.check_seals(Round(rounds - 1));
+    }
+    world.check_broken();
 }
 
 /// Clients submit reports of tests to the HNs that are in them.
 fn submit(world: &mut World, rounds: u64, rng: &mut Rng) {
-    let cast = world.cast.clone();
-    let clock = cast.network.clock;
+    let clock = world.cast.network.clock;
     for round in 0..rounds {
-        let plan = cast.plan(Round(round));
-        for _ in 0..cast.nodes.min(SUBMISSIONS_MAX) {
-            let slot = Slot(rng.below_u32(clock.slots));
-            let tests = plan.tests.get(slot.0 as usize).map_or(&[][..], |tests| tests);
-            if tests.is_empty() {
-                continue;
-            }
-            let index = rng.index(tests.len());
-            let Test { tester, tested, .. } = tests[index];
-            let (role, address) = match rng.one_in(2) {
-                true => (TestRole::Tester, tester),
-                false => (TestRole::Tested, tested),
-            };
-            let key =
-                cast.keys.iter().position(|key| cast.network.address_of(&key.public()) == address);
-            let Some(host) = key else { continue };
-            let (outcome, measured) = (Outcome::Passed, rng.below(10_000));
-            let index = u32::try_from(index).expect("few tests");
-            let body = Body::TestReport { slot, index, role, outcome, measured };
-            let tx = Tx::sign(Round(round), body, &cast.keys[host], &cast.network, &cast.verifier);
+        for _ in 0..world.cast.nodes.min(SUBMISSIONS_MAX) {
+            let draw = rng.next_u64();
             // Early enough that the slots after it can take it.
             let at = world.start_of(round) + rng.below(clock.slot_ms * u64::from(clock.slots));
-            world.add(at, Task::Submit { host, tx: Box::new(tx) });
+            world.add(at, Task::Submit { round: Round(round), draw });
         }
     }
 }
@@ -254,6 +266,11 @@ fn report(options: &Options, plan: Vec<Fault>, world: &World) -> Report {
         missed,
         refused: world.checks.refused.clone(),
         equivocations: world.checks.equivocations,
+        seals: world.seals(),
+        views: world.checks.seals.views(),
+        conflicts: world.checks.seals.conflicts().count() as u64,
+        halted: world.checks.seals.halted.iter().filter(|host| world.hosts[**host].honest).count()
+            as u64,
         traffic: Traffic::sum(&world.traffic),
     }
 }

@@ -91,6 +91,10 @@ impl Trace {
                 self.head(21, id.0, host);
                 self.text(format_args!("{answer:?}"));
             }
+            Effect::Stop(reason) => {
+                self.head(23, 0, host);
+                self.text(format_args!("{reason:?}"));
+            }
             Effect::Note(note) => {
                 self.head(22, 0, host);
                 self.text(format_args!("{note:?}"));

@@ -3,17 +3,18 @@
 
 use std::collections::BTreeSet;
 
+use super::checks::said_by;
 use super::host::Host;
 use super::oracle::Judged;
 use super::world::World;
-use crate::machine::records::{self, Table};
+use crate::machine::records::{self, StoredSeal, Table};
 use crate::node::{Node, Setup};
 use crate::rules::sealed::Anchor;
 use crate::rules::state::ChainState;
 use crate::types::block::Point;
 use crate::types::clock::{Round, Slot};
 use crate::types::hash::{BlockHash, hash};
-use crate::types::tx::{Statement, TxKey};
+use crate::types::tx::TxKey;
 
 impl World {
     /// The honest hosts share one tip, in the round that is nearly over, and it is the best chain any of them holds.
@@ -52,19 +53,19 @@ impl World {
     pub fn check_messages(&mut self, heal: u64, healed: Round, last: Round) {
         let Some(tip) = self.best_honest() else { return };
         let chain = self.checks.oracle.chain(&tip.hash);
-        let chained: BTreeSet<Statement> =
-            chain.iter().flat_map(|block| &block.keys).filter_map(TxKey::statement).collect();
+        let chained: BTreeSet<TxKey> =
+            chain.iter().flat_map(|block| block.keys.iter().copied()).collect();
         let honest: BTreeSet<_> =
             self.hosts.iter().filter(|host| host.honest).map(Host::public).collect();
         // A message of the last round may still be on its way.
         let later = self.checks.messages.values().filter(|seen| seen.time >= heal);
-        let later = later.filter_map(|seen| seen.key.statement());
-        let later = later.filter(|key| honest.contains(&key.sender));
+        let later = later.map(|seen| seen.key);
         // What one host holds alone may have come too early for all others, from a clock that was ahead.
         let shared = self.checks.due.iter().filter(|(_, holders)| **holders > 1);
-        let due: BTreeSet<Statement> = later
+        let due: BTreeSet<TxKey> = later
             .chain(shared.map(|(key, _)| *key))
-            .filter(|key| key.round.next() >= healed && key.round < last && !chained.contains(key))
+            .filter(|key| said_by(key, healed, &honest) && !said_by(key, last.next(), &honest))
+            .filter(|key| !chained.contains(key))
             .collect();
         for key in due.into_iter().take(3) {
             let what = format!("a message never came into a block: {key:?}");
@@ -75,12 +76,15 @@ impl World {
     /// The slots of healed rounds are filled, for the most part, and a node that left one empty has said why.
     pub fn check_duties(&mut self, rounds: std::ops::Range<u64>) {
         let (mut filled, mut all) = (0, 0);
+        let Some(tip) = self.best_honest() else { return };
         for round in rounds.clone().map(Round) {
-            let jurors = self.checks.oracle.jurors(round).to_vec();
-            for (slot, juror) in jurors.iter().enumerate() {
+            let Some(draw) = self.checks.oracle.draw(&tip.hash, round) else { continue };
+            for (slot, juror) in draw.jurors.iter().enumerate() {
                 let slot = Slot(u32::try_from(slot).expect("few slots"));
-                let host = self.cast.host_of(juror).filter(|host| self.hosts[*host].honest);
-                let Some(host) = host else { continue };
+                let is_juror = |host: &Host| {
+                    host.honest && self.cast.network.address_of(&host.public()) == *juror
+                };
+                let Some(host) = self.hosts.iter().position(is_juror) else { continue };
                 all += 1;
                 match self.checks.duties.get(&(host, round, slot)) {
                     Some(None) => filled += 1,
@@ -122,7 +126,7 @@ impl World {
                     Some("says another tip than it has".to_owned())
                 }
                 Ok(_) => {
-                    replay(host, &self.cast.anchor, &self.checks.oracle.chain(&said.point.hash))
+                    replay(host, &self.checks.oracle.chain(&said.point.hash), &self.cast.anchor)
                 }
             };
             if let Some(what) = what {
@@ -131,15 +135,55 @@ impl World {
         }
     }
 
+    /// Every honest host has adopted a seal of this round, or of a later one.
+    pub fn check_seals(&mut self, round: Round) {
+        for index in (0..self.hosts.len()).filter(|index| self.hosts[*index].honest) {
+            let adopted = self.checks.seals.adopted(index);
+            if adopted.is_some_and(|checkpoint| checkpoint.round >= round) {
+                continue;
+            }
+            let newest = adopted.map_or_else(
+                || "no seal".to_owned(),
+                |it| format!("seal {} of round {}", it.index, it.round),
+            );
+            let what = format!("has {newest}, and not one of round {round}");
+            self.checks.violation(self.now, Some(index), what);
+        }
+    }
+
+    /// Where agreement is broken, honest hosts have stopped: all that know of both checkpoints.
+    pub fn check_broken(&mut self) {
+        let conflicts: Vec<u64> = self.checks.seals.conflicts().collect();
+        let Some(first) = conflicts.first() else { return };
+        let halted = &self.checks.seals.halted;
+        if !halted.iter().any(|host| self.hosts[*host].honest) {
+            let what = format!("two checkpoints are certified for seal {first}, and nobody halts");
+            self.checks.violation(self.now, None, what);
+        }
+    }
+
+    /// The newest seal that every honest host has adopted.
+    pub fn seals(&self) -> u64 {
+        let honest = (0..self.hosts.len()).filter(|index| self.hosts[*index].honest);
+        honest
+            .map(|index| self.checks.seals.adopted(index).map_or(0, |it| it.index))
+            .min()
+            .unwrap_or(0)
+    }
+
     /// The tip of the first honest host.
     pub fn best_honest(&self) -> Option<Point> {
         self.hosts.iter().position(|host| host.honest).map(|index| self.checks.tips[index])
     }
 }
 
-/// Goes through the best chain from genesis and compares what is stored with what it would be had no other chain come
-/// first.
-fn replay(host: &Host, genesis: &Anchor, chain: &[&Judged]) -> Option<String> {
+/// Goes through the best chain from genesis and compares what is stored with what it must be.
+fn replay(host: &Host, chain: &[&Judged], genesis: &Anchor) -> Option<String> {
+    let seals = host.disk.rows(Table::Seals);
+    let sealed: BTreeSet<BlockHash> = seals
+        .filter_map(|(_, row)| records::parse::<StoredSeal>(row))
+        .map(|stored| stored.checkpoint().block)
+        .collect();
     let mut state = ChainState::genesis(genesis);
     for block in chain {
         let Point { height, hash } = block.point;
@@ -148,10 +192,13 @@ fn replay(host: &Host, genesis: &Anchor, chain: &[&Judged]) -> Option<String> {
             return Some(format!("has another block at height {height}"));
         };
         let header = records::header(&host.disk, &block.point);
-        let Some((header, body)) = header.zip(records::body(&host.disk, &block.point)) else {
+        let body = records::body(&host.disk, &block.point);
+        let Some((header, body)) = header.zip(body) else {
             return Some(format!("has no block at height {height}"));
         };
-        if state.apply(&header.header.header, &body) != record.undo {
+        // Taking back the first block above a seal needs nothing of what the seal has closed.
+        let undo = state.apply(&header.header.header, &body);
+        if undo != record.undo && !sealed.contains(&block.previous) {
             return Some(format!("would undo the block at height {height} wrongly"));
         }
     }

@@ -3,8 +3,10 @@
 //! One event goes in, its effects happen in order, then comes the next event. Times are virtual milliseconds from the
 //! start of the world.
 
+mod cut;
 mod driver;
 mod link;
+mod submit;
 mod trouble;
 
 use std::rc::Rc;
@@ -13,20 +15,22 @@ use super::byzantine::{Byzantine, View};
 use super::cast::Cast;
 use super::checks::Checks;
 use super::clock::HostClock;
-use super::faults::Fault;
+use super::faults::{Fault, FaultKind};
 use super::host::Host;
 use super::network::{Frame, Net};
 use super::queue::{Next, Queue};
 use super::trace::Trace;
 use super::traffic::Traffic;
-use crate::machine::event::{Event, Fault as Breach, PeerId, Request, RequestId};
+use crate::machine::event::{Event, Fault as Breach, PeerId};
 use crate::machine::status::Status;
 use crate::types::block::Point;
 use crate::types::clock::{Round, Slot, Timestamp};
 use crate::types::hash::Hash;
+use crate::types::key::SecretKey;
 use crate::types::network::Endpoint;
 use crate::types::rng::Rng;
-use crate::types::tx::Tx;
+
+use cut::StepCut;
 
 /// What happens by itself, at a time.
 pub enum Task {
@@ -67,10 +71,10 @@ pub enum Task {
     Heal,
     /// A Byzantine host or a stranger may do something.
     Impulse(usize),
-    /// A client submits a message to a host.
+    /// A client submits a report of a test of this round; which one, the number says.
     Submit {
-        host: usize,
-        tx: Box<Tx>,
+        round: Round,
+        draw: u64,
     },
     /// The checks that are not bound to an event.
     Inspect,
@@ -97,6 +101,8 @@ pub struct World {
     rng: Rng,
     frames: u64,
     requests: Vec<Round>,
+    /// Cuts that wait for a step of an instance, or have come with it.
+    step_cuts: Vec<StepCut>,
     /// Events of the host that had the last one, in this millisecond.
     storm: (usize, u64, u32),
 }
@@ -105,6 +111,9 @@ impl World {
     /// A world in which nothing runs yet, with what will go wrong in it; its time starts at `start`.
     pub fn new(cast: Rc<Cast>, plan: Vec<Fault>, start: Timestamp, mut rng: Rng) -> World {
         let mut clocks = rng.fork("clocks");
+        let colludes = |fault: &&Fault| fault.kind == FaultKind::Byzantine && fault.amount != 0;
+        let ring = plan.iter().filter(colludes).map(|fault| cast.keys[fault.host].clone());
+        let ring: Rc<Vec<SecretKey>> = Rc::new(ring.collect());
         let hosts: Vec<Host> = cast
             .keys
             .iter()
@@ -116,8 +125,10 @@ impl World {
                 let habits =
                     plan.iter().any(|fault| fault.host == index && fault.kind.is_byzantine());
                 host.honest = index < cast.nodes && !habits;
+                let shared = ring.iter().any(|other| other.public() == key.public());
+                let ring = if shared { ring.clone() } else { Rc::default() };
                 host.byzantine =
-                    (!host.honest).then(|| Byzantine::new(key.clone(), rng.fork("wrapper")));
+                    (!host.honest).then(|| Byzantine::new(key.clone(), ring, rng.fork("wrapper")));
                 host
             })
             .collect();
@@ -132,6 +143,7 @@ impl World {
             plan,
             frames: 0,
             requests: Vec::new(),
+            step_cuts: Vec::new(),
             storm: (0, 0, 0),
             cast,
             hosts,
@@ -191,7 +203,8 @@ impl World {
     /// What a host's wrapper sees.
     fn view(&self, host: usize) -> View<'_> {
         let now = self.hosts[host].clock.now(self.now);
-        View { cast: &self.cast, disk: &self.hosts[host].disk, now, time: self.now }
+        let (disk, oracle) = (&self.hosts[host].disk, &self.checks.oracle);
+        View { cast: &self.cast, disk, oracle, now, time: self.now }
     }
 
     fn perform_task(&mut self, task: Task) {
@@ -211,12 +224,7 @@ impl World {
             Task::FaultEnds(index) => self.end_fault(index),
             Task::Heal => self.heal(),
             Task::Impulse(host) => self.impulse(host),
-            Task::Submit { host, tx } => {
-                let id = RequestId(self.requests.len() as u64);
-                self.requests.push(tx.round);
-                let request = Request::Submit(tx);
-                self.deliver(host, Event::Request { id, request }, 0);
-            }
+            Task::Submit { round, draw } => self.submit(round, draw),
             Task::Inspect => self.inspect(),
             Task::Better { host, life, than } => {
                 let stays = self.hosts[host].life == life && self.checks.tips[host] == than;

@@ -1,6 +1,7 @@
 //! What a node has signed: the record on disk before anything leaves, so that no restart signs twice
 //! (`docs/protocol.md` §8, §10, `docs/architecture.md`).
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -9,11 +10,16 @@ use super::clock::{Round, Slot};
 use super::hash::{BlockHash, Hash};
 use super::seal::Step;
 
-/// One signature about to leave.
+/// A change of the sign state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, and a plain value")]
 pub enum SignRecord {
+    /// A block about to leave.
     Block(BlockRecord),
+    /// A vote or a proposal about to leave.
     Vote(VoteRecord),
+    /// Nothing is signed: what others have shown of our signatures is taken in, and how far the state is to be trusted.
+    Correction(SignState),
 }
 
 /// A block.
@@ -47,29 +53,140 @@ pub struct Lock {
 pub struct SignState {
     pub block: Option<BlockRecord>,
     pub vote: Option<VoteRecord>,
+    pub standing: Standing,
+}
+
+/// Whether a sign state is known to hold everything that its key has signed (`docs/adr/0009-sign-state-custody.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It is: the only one in which anything is signed.
+    #[default]
+    Proven,
+    /// Made at a first start. Whether the key was used elsewhere before is not known: two rounds of listening tell.
+    New,
+    /// The operator has asked for these two rounds.
+    Waiting,
+    /// It is not, or may not be: its operator decides.
+    Unproven(Doubt),
+}
+
+/// Why a sign state is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// The file was gone, and the key was used before.
+    Missing,
+    /// Somebody holds a signature of ours that is newer.
+    Older,
+    /// The file is a copy of another.
+    Copied,
+    /// It was exported to go on elsewhere.
+    Retired,
+    /// Somebody else signs with our key.
+    Elsewhere,
+}
+
+/// How a signature stands to a sign state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Before what is held: whether we made it is not known any more.
+    Earlier,
+    /// What is held.
+    Same,
+    /// In the place of what is held, for something else: not one node made both.
+    Other,
+    /// After what is held.
+    Later,
 }
 
 /// A signature that must not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conflict {
-    pub held: SignRecord,
-    pub asked: SignRecord,
+#[allow(clippy::large_enum_variant, reason = "always boxed")]
+pub enum SignError {
+    /// It is at or below what was signed, and not the same.
+    Conflict { held: SignRecord, asked: SignRecord },
+    /// The sign state may lack something.
+    Unproven { standing: Standing, asked: SignRecord },
 }
 
 impl SignState {
-    /// The state after signing `asked`; refused at or below what is held, except for the identical record.
-    pub fn admit(&self, asked: SignRecord) -> Result<SignState, Box<Conflict>> {
-        match (asked, self.block, self.vote) {
-            (SignRecord::Block(block), Some(held), _)
-                if block != held && block.at() <= held.at() =>
-            {
-                Err(Box::new(Conflict { held: SignRecord::Block(held), asked }))
+    /// The state after a change. A signature is refused at or below what is held, except for the identical one, and
+    /// while the state is not proven. A correction never takes anything back.
+    pub fn admit(&self, asked: SignRecord) -> Result<SignState, Box<SignError>> {
+        if let SignRecord::Correction(other) = asked {
+            return Ok(SignState { standing: other.standing, ..self.raised(&other) });
+        }
+        if self.standing != Standing::Proven {
+            return Err(Box::new(SignError::Unproven { standing: self.standing, asked }));
+        }
+        if let (Place::Earlier | Place::Other, Some(held)) = (self.place(&asked), self.held(&asked))
+        {
+            return Err(Box::new(SignError::Conflict { held, asked }));
+        }
+        match asked {
+            SignRecord::Block(block) => Ok(SignState { block: Some(block), ..*self }),
+            SignRecord::Vote(vote) => Ok(SignState { vote: Some(vote), ..*self }),
+            SignRecord::Correction(_) => Ok(*self),
+        }
+    }
+
+    /// How a signature stands to this state. The lock is no part of a vote.
+    pub fn place(&self, record: &SignRecord) -> Place {
+        let (order, same) = match (record, &self.block, &self.vote) {
+            (SignRecord::Block(block), Some(held), _) => {
+                (block.at().cmp(&held.at()), block.hash == held.hash)
             }
-            (SignRecord::Vote(vote), _, Some(held)) if vote != held && vote.at() <= held.at() => {
-                Err(Box::new(Conflict { held: SignRecord::Vote(held), asked }))
+            (SignRecord::Vote(vote), _, Some(held)) => {
+                (vote.at().cmp(&held.at()), vote.value == held.value)
             }
-            (SignRecord::Block(block), _, _) => Ok(SignState { block: Some(block), ..*self }),
-            (SignRecord::Vote(vote), _, _) => Ok(SignState { vote: Some(vote), ..*self }),
+            (SignRecord::Block(_) | SignRecord::Vote(_) | SignRecord::Correction(_), _, _) => {
+                (Ordering::Greater, false)
+            }
+        };
+        match (order, same) {
+            (Ordering::Less, _) => Place::Earlier,
+            (Ordering::Equal, true) => Place::Same,
+            (Ordering::Equal, false) => Place::Other,
+            (Ordering::Greater, _) => Place::Later,
+        }
+    }
+
+    /// The later records of both, with this one's standing; of records in one place this one's stays. The lock is the
+    /// later of an instance's.
+    pub fn raised(&self, other: &SignState) -> SignState {
+        let block = match (self.block, other.block) {
+            (Some(held), Some(new)) if new.at() <= held.at() => Some(held),
+            (held, new) => new.or(held),
+        };
+        let vote = match (self.vote, other.vote) {
+            (Some(held), Some(new)) => {
+                let later = if new.at() <= held.at() { held } else { new };
+                let locks = [held, new].into_iter().filter(|vote| vote.index == later.index);
+                let lock = locks.filter_map(|vote| vote.lock).max_by_key(|lock| lock.view);
+                Some(VoteRecord { lock, ..later })
+            }
+            (held, new) => new.or(held),
+        };
+        SignState { block, vote, standing: self.standing }
+    }
+
+    /// The same, unless the two have signed different things in one place.
+    pub fn joined(&self, other: &SignState) -> Result<SignState, Box<SignError>> {
+        let records = [other.block.map(SignRecord::Block), other.vote.map(SignRecord::Vote)];
+        for asked in records.into_iter().flatten() {
+            if let (Place::Other, Some(held)) = (self.place(&asked), self.held(&asked)) {
+                return Err(Box::new(SignError::Conflict { held, asked }));
+            }
+        }
+        Ok(self.raised(other))
+    }
+
+    fn held(&self, like: &SignRecord) -> Option<SignRecord> {
+        match like {
+            SignRecord::Block(_) => self.block.map(SignRecord::Block),
+            SignRecord::Vote(_) => self.vote.map(SignRecord::Vote),
+            SignRecord::Correction(_) => None,
         }
     }
 }
@@ -86,6 +203,44 @@ impl VoteRecord {
     }
 }
 
+impl Doubt {
+    /// Its name in JSON and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Doubt::Missing => "missing",
+            Doubt::Older => "older",
+            Doubt::Copied => "copied",
+            Doubt::Retired => "retired",
+            Doubt::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Doubt::Missing => "the sign state was gone, and this key has signed before",
+            Doubt::Older => "the sign state is older than signatures that others hold",
+            Doubt::Copied => "the sign state is a copy of another file",
+            Doubt::Retired => "the sign state was exported to go on elsewhere",
+            Doubt::Elsewhere => "somebody else signs with this key",
+        })
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Standing::Proven => f.write_str("the sign state is proven"),
+            Standing::New => {
+                f.write_str("the sign state is new: two rounds of listening come first")
+            }
+            Standing::Waiting => f.write_str("two rounds of listening come first"),
+            Standing::Unproven(doubt) => doubt.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for SignRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -98,17 +253,25 @@ impl fmt::Display for SignRecord {
                 };
                 write!(f, "the {step} of seal {} view {}", vote.index, vote.view)
             }
+            SignRecord::Correction(_) => f.write_str("a correction"),
         }
     }
 }
 
-impl fmt::Display for Conflict {
+impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a signature for {} is refused: {} is signed already", self.asked, self.held)
+        match self {
+            SignError::Conflict { held, asked } => {
+                write!(f, "a signature for {asked} is refused: {held} is signed already")
+            }
+            SignError::Unproven { standing, asked } => {
+                write!(f, "a signature for {asked} is refused: {standing}")
+            }
+        }
     }
 }
 
-impl std::error::Error for Conflict {}
+impl std::error::Error for SignError {}
 
 #[cfg(test)]
 mod tests {
@@ -143,7 +306,7 @@ mod tests {
             SignRecord::Vote(VoteRecord { index, view, step, value, lock: None })
         };
         let block = BlockRecord { round: Round(9), slot: Slot(0), hash: BlockHash(Hash([1; 32])) };
-        let state = SignState { block: Some(block), vote: None };
+        let state = SignState { block: Some(block), ..SignState::default() };
         let state = state.admit(record(5, 2, Step::Prepare, 1)).expect("no vote was cast before");
         assert_eq!(state.block, Some(block));
         for (asked, admitted) in [
@@ -159,5 +322,57 @@ mod tests {
         ] {
             assert_eq!(state.admit(asked).is_ok(), admitted, "{asked:?}");
         }
+    }
+
+    fn vote(view: u32, step: Step, byte: u8, lock: Option<u32>) -> VoteRecord {
+        let value = (byte != 0).then_some(Hash([byte; 32]));
+        let lock = lock.map(|view| Lock { view, value: Hash([byte; 32]) });
+        VoteRecord { index: 5, view, step, value, lock }
+    }
+
+    fn voted(vote: VoteRecord) -> SignState {
+        SignState { vote: Some(vote), ..SignState::default() }
+    }
+
+    #[test]
+    fn only_a_proven_state_lets_anything_be_signed() {
+        let block = BlockRecord { round: Round(9), slot: Slot(0), hash: BlockHash(Hash([1; 32])) };
+        let asked = SignRecord::Block(block);
+        for standing in [Standing::New, Standing::Waiting, Standing::Unproven(Doubt::Older)] {
+            let state = SignState { standing, ..SignState::default() };
+            let refused = state.admit(asked).expect_err("it may lack something");
+            assert_eq!(*refused, SignError::Unproven { standing, asked });
+            let proven = state.admit(SignRecord::Correction(SignState::default()));
+            assert!(proven.expect("a correction signs nothing").admit(asked).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_others_show_takes_nothing_back() {
+        let held = voted(vote(3, Step::Prepare, 1, Some(1)));
+        let raised = |other| held.raised(&voted(other)).vote;
+        assert_eq!(raised(vote(2, Step::Commit, 2, None)), held.vote);
+        assert_eq!(raised(vote(3, Step::Prepare, 2, None)), held.vote, "one place: what is held");
+        // A commit that was forgotten brings its lock back, whether it is the newest vote or not.
+        let locked = raised(vote(2, Step::Commit, 2, Some(2))).and_then(|vote| vote.lock);
+        assert_eq!(locked, Some(Lock { view: 2, value: Hash([2; 32]) }));
+        let later = raised(vote(4, Step::Commit, 0, None)).expect("a vote");
+        assert_eq!((later.view, later.lock), (4, held.vote.and_then(|vote| vote.lock)));
+        let next = VoteRecord { index: 6, ..vote(0, Step::Prepare, 3, None) };
+        assert_eq!(raised(next), Some(next), "an instance knows no lock of the one before");
+        let corrected = SignState { standing: Standing::Waiting, ..SignState::default() };
+        let state = held.admit(SignRecord::Correction(corrected)).expect("it signs nothing");
+        assert_eq!((state.vote, state.standing), (held.vote, Standing::Waiting));
+    }
+
+    #[test]
+    fn two_states_that_signed_different_things_in_one_place_are_not_joined() {
+        let held = voted(vote(3, Step::Prepare, 1, None));
+        assert!(held.joined(&voted(vote(3, Step::Prepare, 2, None))).is_err());
+        assert!(held.joined(&voted(vote(3, Step::Prepare, 0, None))).is_err());
+        assert_eq!(held.joined(&voted(vote(3, Step::Prepare, 1, None))), Ok(held));
+        assert_eq!(held.joined(&SignState::default()), Ok(held));
+        let later = voted(vote(3, Step::Commit, 2, Some(3)));
+        assert_eq!(held.joined(&later), Ok(later));
     }
 }

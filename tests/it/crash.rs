@@ -70,7 +70,7 @@ fn expected(steps: u32) -> BTreeMap<(Table, Vec<u8>), Vec<u8>> {
 #[test]
 fn work_of_the_child() {
     let Some(dir) = disk::dir() else { return };
-    let mut guard = Guard::open(&dir, NETWORK, KEY).unwrap();
+    let mut guard = Guard::begin(&dir, NETWORK, KEY).unwrap();
     let mut store = Store::open(&dir, NETWORK, 1 << 20).unwrap();
     for step in 0..STEPS {
         guard.record(record(step, 1)).unwrap();
@@ -93,7 +93,7 @@ fn die_at(at: u64, dir: &Path) -> bool {
     let closed = count("closed") == 1;
     assert_eq!(closed, output.status.success(), "point {at}: {words}");
 
-    let mut guard = Guard::open(dir, NETWORK, KEY).unwrap();
+    let mut guard = Guard::begin(dir, NETWORK, KEY).unwrap();
     let signed = guard.state().block.map_or(0, |block| block.slot.0 + 1);
     let guarded = count("guarded");
     assert!((guarded..=guarded + 1).contains(&signed), "point {at}: {signed} of {words}");

@@ -27,7 +27,7 @@ fn record(slot: u32, byte: u8) -> SignRecord {
 }
 
 fn open(dir: &Path) -> Result<Guard, GuardError> {
-    Guard::open(dir, NETWORK, KEY)
+    Guard::begin(dir, NETWORK, KEY)
 }
 
 /// What a node would start with, the file being `bytes`.
@@ -132,9 +132,9 @@ fn it_serves_one_process_one_key_and_one_network() {
     let second = open(dir.path());
     assert!(matches!(second, Err(GuardError::Locked { by: Some(by), .. }) if by == own));
     drop(guard);
-    let other = Guard::open(dir.path(), NETWORK, PublicKey([3; 32]));
+    let other = Guard::begin(dir.path(), NETWORK, PublicKey([3; 32]));
     assert!(matches!(other, Err(GuardError::OtherKey { found: KEY, .. })), "{other:?}");
-    let other = Guard::open(dir.path(), Hash([4; 32]), KEY);
+    let other = Guard::begin(dir.path(), Hash([4; 32]), KEY);
     assert!(matches!(other, Err(GuardError::OtherNetwork { found: NETWORK, .. })), "{other:?}");
     open(dir.path()).unwrap();
 }

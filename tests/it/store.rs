@@ -200,7 +200,7 @@ fn a_file_cut_anywhere_is_an_error_or_harmless() {
 fn fail_and_go_on(dir: &Path, fill: impl FnOnce(), free: impl FnOnce()) -> StoreError {
     const BYTES: usize = 80_000;
     let (network, key) = (NETWORK, PublicKey([2; 32]));
-    let mut guard = Guard::open(&dir.join("sign"), network, key).unwrap();
+    let mut guard = Guard::begin(&dir.join("sign"), network, key).unwrap();
     let mut store = open(dir).unwrap();
     store.persist(&batch(0, BYTES)).unwrap();
     fill();

@@ -286,7 +286,7 @@ fn a_node_with_a_cut_sign_state_does_not_start() {
     let key = &sample.keys()[NODE];
     let mut node = Member::new(folder.path().join("node"), &sample.network, key);
     let sign_dir = node.sign_state().parent().unwrap().to_owned();
-    let mut guard = Guard::open(&sign_dir, sample.network.id(), key.public()).unwrap();
+    let mut guard = Guard::begin(&sign_dir, sample.network.id(), key.public()).unwrap();
     let record = SignRecord::Block(BlockRecord {
         round: Round(0),
         slot: FATAL,

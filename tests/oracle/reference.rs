@@ -71,13 +71,16 @@ pub struct Reference {
 impl Reference {
     pub fn new(weights: &[u8], own: Option<u16>) -> Reference {
         let of = |(at, weight): (u16, &u8)| Validator(Position(at), u64::from(*weight));
-        let validators = Validators((0..).zip(weights).map(of).collect());
+        Reference::of(Validators((0..).zip(weights).map(of).collect()), own)
+    }
+
+    fn of(validators: Validators, own: Option<u16>) -> Reference {
         Reference {
             own,
             state: State::new(Index::default(), Round::Nil),
             keeper: VoteKeeper::new(validators.clone(), ThresholdParams::default()),
             log: Vec::new(),
-            heard: vec![None; weights.len()],
+            heard: vec![None; validators.0.len()],
             proposals: Vec::new(),
             lead: None,
             has_proposed: false,
@@ -89,9 +92,7 @@ impl Reference {
 
     /// A new machine with the variables that were on disk, and what it has to say at once.
     pub fn restart(&mut self, record: &VoteRecord, prepared: Option<&Rc<Agreement>>) -> Vec<Told> {
-        let weights: Vec<u8> =
-            self.validators.0.iter().map(|validator| u8::try_from(validator.1).unwrap()).collect();
-        *self = Reference::new(&weights, self.own);
+        *self = Reference::of(self.validators.clone(), self.own);
         self.state.round = Round::new(record.view);
         self.state.step = match record.step {
             Step::Propose => Stage::Propose,
@@ -143,7 +144,10 @@ impl Reference {
     fn take(&mut self, input: &Input, told: &mut Vec<Told>) -> Option<(Round, Event<Ctx>)> {
         match input {
             Input::Start => {
-                return self.view().is_none().then(|| (Round::Nil, Event::SkipRound(Round::ZERO)));
+                return self
+                    .view()
+                    .is_none()
+                    .then_some((Round::Nil, Event::SkipRound(Round::ZERO)));
             }
             Input::TimeOut { view, step } => {
                 let event = match step {
@@ -445,7 +449,7 @@ impl Reference {
                     TimeoutKind::Propose => Step::Propose,
                     TimeoutKind::Prevote => Step::Prepare,
                     TimeoutKind::Precommit => Step::Commit,
-                    TimeoutKind::Rebroadcast => panic!("nobody asked for that"),
+                    TimeoutKind::Rebroadcast => unreachable!("nobody asks for that"),
                 };
                 let view = timeout.round.as_u32().expect("a view");
                 self.scheduled.push((view, step));

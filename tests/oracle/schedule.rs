@@ -47,7 +47,7 @@ impl Schedule {
         let mut rng = Rng::from_text(&format!("oracle {number}"));
         let voters = if rng.one_in(50) { 1 } else { 4 + rng.index(4) };
         let weights: Vec<u8> = (0..voters).map(|_| [1, 1, 2, 3][rng.index(4)]).collect();
-        let own = (!rng.one_in(10)).then(|| u16::try_from(rng.index(voters)).unwrap());
+        let own = (!rng.one_in(10)).then(|| position(rng.index(voters)));
         let total: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
         let mut lies = 0;
         let is_liar = (0..).zip(&weights).map(|(at, weight)| {
@@ -73,12 +73,12 @@ impl Schedule {
 
     /// What happens to a voter that is in this view.
     pub fn next(&mut self, now: u32) -> Happening {
-        if self.own.is_some() && self.rng.one_in(80) {
+        if self.own.is_some() && self.rng.one_in(120) {
             self.queue.clear();
             self.time_outs.clear();
             return Happening::Restart;
         }
-        let queued = if self.rng.one_in(5) { None } else { self.queue.pop_front() };
+        let queued = if self.rng.one_in(10) { None } else { self.queue.pop_front() };
         let input = queued.unwrap_or_else(|| self.input(now));
         self.past.push(input.clone());
         Happening::Input(input)
@@ -122,8 +122,8 @@ impl Schedule {
     }
 
     fn input(&mut self, now: u32) -> Input {
-        match self.rng.index(26) {
-            24 | 25 => self.whole_view(now),
+        match self.rng.index(30) {
+            24.. => self.whole_view(now),
             0..=4 => self.votes_of_many(now),
             5..=8 => {
                 let view = self.view_near(now);
@@ -175,13 +175,13 @@ impl Schedule {
                 .extend(cast.value.map(|value| Input::Judged { value, verdict: Verdict::Sound }));
         }
         self.queue.push_back(Input::TimeOut { view: now, step: Step::Propose });
-        for voter in 0..u16::try_from(self.weights.len()).unwrap() {
+        for voter in 0..position(self.weights.len()) {
             let favourite = self.view(now).0;
             self.queue_vote(now, Step::Prepare, voter, favourite);
         }
         self.queue.push_back(Input::TimeOut { view: now, step: Step::Prepare });
-        let value = if self.rng.one_in(6) { self.view(now).0 } else { None };
-        for voter in 0..u16::try_from(self.weights.len()).unwrap() {
+        let value = if self.rng.one_in(12) { self.view(now).0 } else { None };
+        for voter in 0..position(self.weights.len()) {
             self.queue_vote(now, Step::Commit, voter, value);
         }
         self.queue.push_back(Input::TimeOut { view: now, step: Step::Commit });
@@ -208,7 +208,7 @@ impl Schedule {
     }
 
     fn vote(&mut self, view: u32, step: Step) -> Input {
-        let voter = u16::try_from(self.rng.index(self.weights.len())).unwrap();
+        let voter = position(self.rng.index(self.weights.len()));
         if Some(voter) == self.own {
             // It speaks for itself.
             let again = self.said.iter().rev().find(|input| matches!(input, Input::Vote(_)));
@@ -309,7 +309,7 @@ impl Schedule {
 
     /// The favourite and the proposer of a view.
     fn view(&mut self, view: u32) -> (Option<Hash>, u16) {
-        let at = usize::try_from(view).unwrap();
+        let at = usize::try_from(view).expect("few views");
         while self.views.len() <= at {
             let favourite = match self.rng.index(8) {
                 0 | 1 => None,
@@ -318,12 +318,16 @@ impl Schedule {
             };
             let proposer = match self.own {
                 Some(own) if self.rng.one_in(4) => own,
-                _ => u16::try_from(self.rng.index(self.weights.len())).unwrap(),
+                _ => position(self.rng.index(self.weights.len())),
             };
             self.views.push((favourite, proposer));
         }
         self.views[at]
     }
+}
+
+fn position(at: usize) -> u16 {
+    u16::try_from(at).expect("few voters")
 }
 
 fn any_value(rng: &mut Rng) -> Hash {

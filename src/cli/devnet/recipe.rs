@@ -12,6 +12,7 @@ use crate::cli::config::PORT;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::secret;
+use crate::cli::sign_state;
 use crate::types::address::Address;
 use crate::types::clock::Timestamp;
 use crate::types::hex;
@@ -59,6 +60,11 @@ impl Member {
         self.dir.join("api.sock")
     }
 
+    /// What it has signed.
+    pub fn sign_dir(&self) -> PathBuf {
+        self.dir.join("sign")
+    }
+
     /// What it says.
     pub fn log(&self) -> PathBuf {
         self.dir.join("node.log")
@@ -103,7 +109,11 @@ impl Recipe {
         }
         let text = network_text(wish, origin, &founders)?;
         write(&root.join(NETWORK_FILE), &text)?;
-        Recipe::read(directory)
+        let recipe = Recipe::read(directory)?;
+        for (member, founder) in recipe.nodes.iter().zip(&recipe.network.founders) {
+            sign_state::begin(&member.sign_dir(), &recipe.network, founder.public_key)?;
+        }
+        Ok(recipe)
     }
 
     /// The devnet that stands in the directory, its configurations written anew.

@@ -134,7 +134,7 @@ impl Chain {
     }
 
     /// The block of the best chain at a height.
-    pub(super) fn main_at(&self, height: Height, db: &dyn Reader) -> Option<Point> {
+    pub fn main_at(&self, height: Height, db: &dyn Reader) -> Option<Point> {
         if height == Height(0) {
             return Some(self.tree.genesis().point);
         }

@@ -32,6 +32,7 @@ struct Bed {
     duty: DutyKeeper,
     signed: SignState,
     distrust: Option<ClockDistrust>,
+    barred: Option<MissReason>,
     settled: bool,
 }
 
@@ -54,6 +55,7 @@ impl Bed {
             evidence: EvidenceKeeper::default(),
             signed: SignState::default(),
             distrust: None,
+            barred: None,
             settled: true,
             ground,
             disk,
@@ -73,6 +75,7 @@ impl Bed {
             verifier: &self.ground.verifier,
             key: &bed::key(1),
             distrust: self.distrust,
+            barred: self.barred,
             settled: self.settled,
         };
         let forged = self.duty.tick(&mut turn, &view, &self.signed);

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::upon::Upon;
 use super::votes::Agreement;
 use crate::types::hash::Hash;
 use crate::types::seal::Step;
@@ -21,30 +22,12 @@ pub struct Variables {
     pub valid: Option<Rc<Agreement>>,
     /// The view and value of line 51.
     pub decision: Option<(u32, Hash)>,
+    /// Whether we propose in the present view, and with what value.
+    pub lead: Option<Option<Hash>>,
     /// Of the present view: line 19 is for once, lines 34 and 47 are for the first time.
     pub has_proposed: bool,
     pub has_scheduled_prepare: bool,
     pub has_scheduled_commit: bool,
-}
-
-/// "Upon" of the paper: what is true of the messages, or has just happened.
-#[derive(Debug, Clone)]
-pub enum Upon {
-    Start,
-    /// It is ours to propose: the valid value, or our own.
-    LeadValid(Rc<Agreement>),
-    LeadOwn(Hash),
-    /// A proposal that is judged, and whether well enough.
-    Fresh(Hash, bool),
-    /// The same for one with a prepare quorum of this view.
-    Again(Hash, u32, bool),
-    /// A quorum of prepares, the proposal being sound where it is for a value.
-    Prepares(Option<Hash>),
-    PreparesAny,
-    Commits(u32, Hash),
-    CommitsAny,
-    Ahead(u32),
-    TimeOut(u32, Step),
 }
 
 /// What a line does.
@@ -125,6 +108,7 @@ impl Default for Variables {
             lock: None,
             valid: None,
             decision: None,
+            lead: None,
             has_proposed: false,
             has_scheduled_prepare: false,
             has_scheduled_commit: false,

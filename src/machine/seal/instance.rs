@@ -14,8 +14,9 @@
 
 use std::rc::Rc;
 
-use super::algorithm::{Act, Line, Upon, Variables};
+use super::algorithm::{Act, Line, Variables};
 use super::proposals::{Proposals, Proposed, Verdict};
+use super::upon::Upon;
 use super::votes::{Added, Agreement, Cast, Votes};
 use crate::rules::quorum::Electorate;
 use crate::types::hash::Hash;
@@ -63,8 +64,6 @@ pub struct Instance {
     index: u64,
     own: Option<u16>,
     now: Variables,
-    /// Whether we propose in the present view, and with what value.
-    lead: Option<Option<Hash>>,
     /// The last vote that we were to send.
     signed: Option<(u32, Step, Option<Hash>)>,
     votes: Votes,
@@ -85,7 +84,6 @@ impl Instance {
             index,
             own,
             now: Variables::default(),
-            lead: None,
             signed: None,
             votes: Votes::new(electorate),
             proposals: Proposals::default(),
@@ -208,7 +206,7 @@ impl Instance {
             Input::TimeOut { view, step } => return Some(Upon::TimeOut(view, step)),
             Input::Lead { view, value } => {
                 if self.now.view == Some(view) {
-                    self.lead = Some(value.or(self.lead.flatten()));
+                    self.now.lead = Some(value.or(self.now.lead.flatten()));
                 }
             }
             Input::Proposal { cast, prepared, verdict } => {
@@ -260,60 +258,8 @@ impl Instance {
         }
     }
 
-    /// What is true of the messages now, the most telling first.
     fn upon(&self) -> Vec<Upon> {
-        let mut all = Vec::new();
-        if self.now.decision.is_some() {
-            return all;
-        }
-        let mut committed = self.votes.committed().filter(|(_, value)| self.knows(*value));
-        all.extend(committed.next().map(|(view, value)| Upon::Commits(view, value)));
-        all.extend(self.votes.ahead().map(Upon::Ahead));
-        let Some(view) = self.now.view else { return all };
-        all.extend(self.prepares(view).map(Upon::Prepares));
-        let judged = self.proposals.of_view(view).filter_map(
-            |Proposed { value, prepared, verdict }| match (prepared, verdict) {
-                (_, Verdict::Unknown) => None,
-                (None, _) => Some(Upon::Fresh(value, verdict == Verdict::Acceptable)),
-                (Some(view), _) => Some(Upon::Again(value, view, verdict != Verdict::Wrong)),
-            },
-        );
-        all.extend(judged);
-        let lead = self.lead.filter(|_| !self.now.has_proposed);
-        match (lead, &self.now.valid) {
-            (Some(_), Some(valid)) if valid.view < view => {
-                all.push(Upon::LeadValid(Rc::clone(valid)))
-            }
-            (Some(Some(value)), None) => all.push(Upon::LeadOwn(value)),
-            _ => {}
-        }
-        if self.votes.is_any(Step::Prepare) {
-            all.push(Upon::PreparesAny);
-        }
-        if self.votes.is_any(Step::Commit) {
-            all.push(Upon::CommitsAny);
-        }
-        all
-    }
-
-    /// What the prepares of the present view agree on, where line 36 or 44 may go by it.
-    fn prepares(&self, view: u32) -> Option<Option<Hash>> {
-        let whole = self.now.valid.as_ref().filter(|valid| valid.view == view);
-        let quorum = self.votes.quorum(Step::Prepare).or(whole.map(|valid| Some(valid.value)))?;
-        let is_sound = |value| {
-            let mut of_view = self.proposals.of_view(view);
-            of_view.any(|proposed| match proposed.verdict {
-                Verdict::Sound | Verdict::Acceptable => proposed.value == value,
-                Verdict::Unknown | Verdict::Wrong => false,
-            })
-        };
-        quorum.is_none_or(is_sound).then_some(quorum)
-    }
-
-    /// Whether the checkpoint of a value was in anything we took.
-    fn knows(&self, value: Hash) -> bool {
-        let is_valid = self.now.valid.as_ref().is_some_and(|valid| valid.value == value);
-        is_valid || self.proposals.all().any(|(_, proposed)| proposed.value == value)
+        Upon::all(&self.now, &self.votes, &self.proposals)
     }
 
     /// Does what the algorithm says; false when that is nothing.
@@ -368,7 +314,6 @@ impl Instance {
             valid: self.now.valid.take(),
             ..Variables::default()
         };
-        self.lead = None;
         self.votes.enter(view);
         self.proposals.enter(view);
     }

@@ -49,6 +49,11 @@ impl OwnVotes {
         self.wanted.pop_front()
     }
 
+    /// It cannot be signed yet.
+    pub fn put_back(&mut self, wanted: Wanted) {
+        self.wanted.push_front(wanted);
+    }
+
     /// It is signed and on its way.
     pub fn proposed(&mut self, proposal: Proposal) {
         self.forget_before(proposal.vote.view);

@@ -7,8 +7,12 @@ use crate::types::network::Listed;
 use crate::types::seal::{Checkpoint, Quorum, Seal};
 
 impl Seals {
-    /// A seal that we hold and that contradicts a listed checkpoint: the node must stop, its chain is not the network's.
-    pub fn contradiction(&self, db: &dyn Reader) -> Option<(Checkpoint, Checkpoint)> {
+    /// A listed checkpoint and a seal that we hold and that contradicts it, if there are such since the last seal came:
+    /// the node must stop, its chain is not the network's.
+    pub fn contradiction(&mut self, db: &dyn Reader) -> Option<(Checkpoint, Checkpoint)> {
+        if std::mem::replace(&mut self.is_compared, true) {
+            return None;
+        }
         let last = self.certified;
         self.network.checkpoints.iter().map(|listed| listed.checkpoint).find_map(|listed| {
             let held = if listed.index <= last.index { self.held(listed.index, db)? } else { last };

@@ -6,8 +6,8 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::super::document::{
-    BlockDocument, Document, HeaderDocument, HeadersDocument, HealthDocument, MempoolDocument,
-    PeersDocument, RecentDocument, State, StatusDocument, TxIdDocument,
+    BlockDocument, Document, HaltDocument, HeaderDocument, HeadersDocument, HealthDocument,
+    MempoolDocument, PeersDocument, RecentDocument, State, StatusDocument, TxIdDocument,
 };
 use super::super::engine::Failure;
 use super::super::store::StoreError;
@@ -32,7 +32,9 @@ type Answered = Result<(StatusCode, Vec<u8>), ApiError>;
 pub fn method(path: &str) -> Option<&'static str> {
     match path {
         "/v1/txs" => Some("POST"),
-        "/health" | "/v1/status" | "/v1/peers" | "/v1/mempool" | "/v1/headers" => Some("GET"),
+        "/health" | "/v1/status" | "/v1/peers" | "/v1/mempool" | "/v1/headers" | "/v1/halt" => {
+            Some("GET")
+        }
         _ if path.starts_with("/v1/blocks/") => Some("GET"),
         _ => None,
     }
@@ -44,6 +46,7 @@ pub fn read(view: &View, path: &str, query: &str) -> Answered {
         "/health" => no_query(query).and_then(|()| health(view)),
         "/v1/status" => no_query(query).and_then(|()| status(view)),
         "/v1/peers" => no_query(query).and_then(|()| peers(view)),
+        "/v1/halt" => no_query(query).and_then(|()| halt(view)),
         "/v1/mempool" => mempool(view, query),
         "/v1/headers" => headers(view, query),
         "/v1/blocks/recent" => recent(view, query),
@@ -75,18 +78,29 @@ pub async fn submit(view: &View, body: &[u8]) -> Answered {
 fn health(view: &View) -> Answered {
     let engine = view.engine.borrow();
     let status = engine.status(view.clock.now());
+    let why = match &status {
+        Ok(status) => status.halt.as_ref().map(|halt| halt.message.clone()),
+        Err(failure) => Some(failure.cause.clone()),
+    };
     let (code, health) = match State::of(status.as_ref().map_err(|failure| *failure)) {
         State::Running => (StatusCode::OK, "healthy"),
         State::Syncing => (StatusCode::PARTIAL_CONTENT, "syncing"),
+        State::Halted => (StatusCode::SERVICE_UNAVAILABLE, "halted"),
         State::StorageFailed => (StatusCode::SERVICE_UNAVAILABLE, "storage_failed"),
     };
-    Ok((code, Document::new("hypernode.health/1", HealthDocument { health }).to_json()))
+    Ok((code, Document::new("hypernode.health/1", HealthDocument { health, why }).to_json()))
 }
 
 fn status(view: &View) -> Answered {
     let engine = view.engine.borrow();
     let status = engine.status(view.clock.now());
     ok("hypernode.status/1", StatusDocument::new(status, &view.refused.counts()))
+}
+
+fn halt(view: &View) -> Answered {
+    let engine = view.engine.borrow();
+    let node = engine.node().map_err(failed)?;
+    ok("hypernode.halt/1", HaltDocument::new(node.halted()))
 }
 
 fn peers(view: &View) -> Answered {

@@ -22,7 +22,7 @@ fn engine(dir: &Path) -> Engine {
     let network = Rc::new(Network::test());
     let key = SecretKey::from_seed([1; 32]);
     let store = Store::open(dir, network.id(), 1 << 20).expect("a new one");
-    let guard = Guard::open(dir, network.id(), key.public()).expect("a new one");
+    let guard = Guard::begin(dir, network.id(), key.public()).expect("a new one");
     let clock = SystemClock::start();
     let parts = Parts { network, key, built: Timestamp(0), store, guard };
     Engine::open(parts, clock.now()).expect("an empty database is a good one")

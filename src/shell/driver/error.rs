@@ -1,8 +1,9 @@
-//! Why a node does not start, and the exit code that says so.
+//! Why a node does not start, or ends by itself, and the exit code that says so.
 
 use std::fmt;
 use std::io;
 
+use crate::machine::event::StopReason;
 use crate::shell::api::SocketError;
 use crate::shell::engine::EngineError;
 use crate::shell::guard::GuardError;
@@ -10,7 +11,7 @@ use crate::shell::host::KeyError;
 use crate::shell::store::StoreError;
 use crate::types::network::Endpoint;
 
-/// Why a node does not start.
+/// Why a node does not start, or ends by itself.
 #[derive(Debug)]
 pub enum RunError {
     Key(KeyError),
@@ -24,6 +25,8 @@ pub enum RunError {
     },
     /// The process that this one lives with is gone.
     Tie(io::Error),
+    /// The node has ended by itself, for good.
+    Stopped(StopReason),
     /// The system gives no signals, sockets or timers.
     System(io::Error),
 }
@@ -37,6 +40,7 @@ impl RunError {
             RunError::Engine(EngineError::Core(_)) => 65,
             RunError::Guard(error) => match error {
                 GuardError::Damaged { .. } => 65,
+                GuardError::Missing { .. } => 66,
                 GuardError::Io { .. } => 74,
                 GuardError::OtherKey { .. }
                 | GuardError::OtherNetwork { .. }
@@ -48,6 +52,7 @@ impl RunError {
                 SocketError::TooLong { .. } | SocketError::NoSocket { .. } => 78,
                 SocketError::InUse { .. } | SocketError::Io { .. } => 1,
             },
+            RunError::Stopped(StopReason::KeyElsewhere) => 76,
             // Not for good: the address may come with the network, and another node may end.
             RunError::Listen { .. } | RunError::Tie(_) | RunError::System(_) => 1,
         }
@@ -62,6 +67,7 @@ impl RunError {
             RunError::Socket(_) => "api_socket",
             RunError::Listen { .. } => "listen",
             RunError::Tie(_) => "lives_with",
+            RunError::Stopped(StopReason::KeyElsewhere) => "key_elsewhere",
             RunError::System(_) => "system",
         }
     }
@@ -87,6 +93,9 @@ impl RunError {
                 "check the address and port in the configuration, and what else uses them"
             }
             RunError::Tie(_) => "start the node by itself",
+            RunError::Stopped(StopReason::KeyElsewhere) => {
+                "find the other node that has this key and end it for good; then see `hypernode sign-state show`"
+            }
             RunError::System(_) => "check the limits of this process",
         }
     }
@@ -111,6 +120,9 @@ impl fmt::Display for RunError {
             RunError::Socket(error) => error.fmt(f),
             RunError::Listen { at, error } => write!(f, "cannot listen on {at}: {error}"),
             RunError::Tie(error) => error.fmt(f),
+            RunError::Stopped(StopReason::KeyElsewhere) => {
+                f.write_str("somebody else signs with the key of this node")
+            }
             RunError::System(error) => write!(f, "the system refuses: {error}"),
         }
     }

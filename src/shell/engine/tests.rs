@@ -14,7 +14,7 @@ fn engine(dir: &tempfile::TempDir) -> Engine {
     let network = Rc::new(Network::test());
     let key = SecretKey::from_seed([1; 32]);
     let store = Store::open(&dir.path().join("data"), network.id(), 1 << 20).expect("a new one");
-    let guard = Guard::open(&dir.path().join("sign"), network.id(), key.public()).expect("new");
+    let guard = Guard::begin(&dir.path().join("sign"), network.id(), key.public()).expect("new");
     let parts = Parts { network, key, built: Timestamp(0), store, guard };
     Engine::open(parts, now(0)).expect("an empty database is a good one")
 }
@@ -55,7 +55,7 @@ fn nothing_happens_after_a_write_that_failed_until_the_core_is_open_again() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut engine = engine(&dir);
     let step = engine.perform(now(1), vec![failing_persist(), persist(b"k"), send()]);
-    assert_eq!(step, Step { outward: Vec::new(), is_lost: true });
+    assert_eq!(step, Step { is_lost: true, ..Step::default() });
     assert!(engine.status(now(2)).is_err());
     assert_eq!(engine.next_wake(), Monotonic(30_001));
     engine.handle(now(30_000), Event::Wake);
@@ -107,7 +107,7 @@ fn a_refused_signature_is_counted_and_never_sent() {
     assert_eq!(engine.perform(now(1), vec![record(1, 1), send()]).outward.len(), 1);
     assert_eq!(engine.perform(now(1), vec![record(1, 1), send()]).outward.len(), 1, "the same");
     let step = engine.perform(now(2), vec![record(1, 2), send()]);
-    assert_eq!(step, Step { outward: Vec::new(), is_lost: true });
+    assert_eq!(step, Step { is_lost: true, ..Step::default() });
     assert_eq!(engine.refused_signature, 1);
     assert!(engine.node().is_ok(), "a new core knows what was signed");
     engine.perform(now(3), vec![record(1, 2), send()]);

@@ -1,13 +1,15 @@
 //! The bytes of the sign-state file: pages of 4 KiB, each whole in itself. No IO.
 //!
 //! magic (8) ‖ format (u32) ‖ length (u32) ‖ canonical [`Content`] ‖ zeros ‖ H("sign-state", all before).
+//!
+//! Format 1 knew blocks only. It is read, and written again as format 2.
 
 use serde::{Deserialize, Serialize};
 
 use crate::types::codec;
 use crate::types::hash::{Hash, hash};
 use crate::types::key::PublicKey;
-use crate::types::sign::SignState;
+use crate::types::sign::{BlockRecord, SignState};
 
 /// What a disk writes at once, on flash as elsewhere.
 pub const PAGE_BYTES: usize = 4096;
@@ -26,6 +28,17 @@ pub struct Content {
     pub network_id: Hash,
     pub public_key: PublicKey,
     pub state: SignState,
+    /// The file it was written to, see [`super::place`]; nothing in format 1.
+    pub place: Option<u64>,
+}
+
+/// What a page of format 1 said.
+#[derive(Serialize, Deserialize)]
+struct FirstContent {
+    sequence: u64,
+    network_id: Hash,
+    public_key: PublicKey,
+    block: Option<BlockRecord>,
 }
 
 /// Why a page says nothing.
@@ -61,19 +74,33 @@ pub fn decode(page: &[u8; PAGE_BYTES]) -> Result<Content, PageError> {
         let bytes = body[at..at + 4].try_into().expect("four bytes");
         u32::from_be_bytes(bytes)
     };
-    match number(8) {
-        FORMAT => {}
-        newer if newer > FORMAT => return Err(PageError::Newer(newer)),
-        _ => return Err(PageError::Damaged),
-    }
     let length = usize::try_from(number(12)).map_err(|_| PageError::Damaged)?;
-    let bytes = body[HEAD_BYTES..].get(..length).ok_or(PageError::Damaged)?;
-    codec::decode(bytes, bytes.len()).map_err(|_| PageError::Damaged)
+    let bytes = body[HEAD_BYTES..].get(..length);
+    match (number(8), bytes) {
+        (newer, _) if newer > FORMAT => Err(PageError::Newer(newer)),
+        (FORMAT, Some(bytes)) => codec::decode(bytes, bytes.len()).map_err(|_| PageError::Damaged),
+        (1, Some(bytes)) => {
+            let first = codec::decode::<FirstContent>(bytes, bytes.len());
+            first.map(Content::from).map_err(|_| PageError::Damaged)
+        }
+        _ => Err(PageError::Damaged),
+    }
+}
+
+impl From<FirstContent> for Content {
+    fn from(first: FirstContent) -> Content {
+        let FirstContent { sequence, network_id, public_key, block } = first;
+        let state = SignState { block, ..SignState::default() };
+        Content { sequence, network_id, public_key, state, place: None }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::clock::{Round, Slot};
+    use crate::types::hash::BlockHash;
+    use crate::types::hex;
 
     fn content() -> Content {
         Content {
@@ -81,6 +108,7 @@ mod tests {
             network_id: Hash([1; 32]),
             public_key: PublicKey([2; 32]),
             state: SignState::default(),
+            place: Some(7),
         }
     }
 
@@ -115,5 +143,30 @@ mod tests {
             wrong[12..16].copy_from_slice(&length.to_be_bytes());
             assert_eq!(decode(&sealed(wrong)), Err(PageError::Damaged), "length {length}");
         }
+    }
+
+    /// A page as the first version wrote it, of round 300 slot 4.
+    fn first_format() -> [u8; PAGE_BYTES] {
+        let block = "01ac0204".to_owned() + &"07".repeat(32);
+        let owner = "01".repeat(32) + &"02".repeat(32);
+        let bytes = hex::decode(&("ac02".to_owned() + &owner + &block)).expect("hex");
+        let mut page = [0; PAGE_BYTES];
+        page[..8].copy_from_slice(MAGIC);
+        page[11] = 1;
+        page[15] = u8::try_from(bytes.len()).expect("short");
+        page[HEAD_BYTES..HEAD_BYTES + bytes.len()].copy_from_slice(&bytes);
+        sealed(page)
+    }
+
+    #[test]
+    fn a_page_of_the_first_format_says_what_block_was_signed() {
+        let hash = BlockHash(Hash([7; 32]));
+        let block = Some(BlockRecord { round: Round(300), slot: Slot(4), hash });
+        let state = SignState { block, ..SignState::default() };
+        let expected = Content { state, place: None, ..content() };
+        assert_eq!(decode(&first_format()), Ok(expected));
+        let mut longer = first_format();
+        longer[15] += 1;
+        assert_eq!(decode(&sealed(longer)), Err(PageError::Damaged));
     }
 }

@@ -1,12 +1,71 @@
 //! Checks of chains: what each host holds and follows, against the oracle.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Checks;
 use crate::machine::records::{self, Reader};
 use crate::sim::host::Host;
-use crate::types::block::{Point, SignedHeader, genesis};
-use crate::types::clock::Height;
+use crate::sim::oracle::{Judged, Oracle};
+use crate::types::block::{Point, SignedHeader};
+use crate::types::clock::{Height, Round};
 use crate::types::hash::BlockHash;
 use crate::types::tx::Tx;
+
+/// The blocks that a host holds whole and may follow: those on chains through its newest seal.
+pub struct Held {
+    /// The sealed block, and its round: no block of that round may stand on it.
+    base: Point,
+    round: Option<Round>,
+    through: BTreeSet<BlockHash>,
+    by_worth: BTreeMap<(u64, u64), BTreeSet<BlockHash>>,
+}
+
+impl Held {
+    /// Nothing but genesis.
+    pub fn new(genesis: Point) -> Held {
+        Held {
+            base: genesis,
+            round: None,
+            through: BTreeSet::from([genesis.hash]),
+            by_worth: BTreeMap::new(),
+        }
+    }
+
+    /// A block is held; what is below it was before.
+    fn insert(&mut self, block: &Judged) {
+        let closed = block.previous == self.base.hash && Some(block.round) == self.round;
+        let on_base = block.point == self.base;
+        if on_base || self.through.contains(&block.previous) && !closed {
+            self.through.insert(block.point.hash);
+            let worth = (block.weight, block.point.height.0);
+            self.by_worth.entry(worth).or_default().insert(block.point.hash);
+        }
+    }
+
+    /// Whether a host follows a chain that it may not follow any more.
+    fn is_beside(&self, tip: &Point, oracle: &Oracle) -> bool {
+        if tip.height < self.base.height {
+            // As far as it goes until the sealed block is there.
+            return self.through.contains(&self.base.hash);
+        }
+        let mut above = oracle.down(&tip.hash);
+        let above = above.find(|block| block.point.height == self.base.height.next());
+        let closed = above.is_some_and(|block| Some(block.round) == self.round);
+        closed || !oracle.goes_through(&tip.hash, &self.base)
+    }
+
+    /// The newest seal of the host is one of this block.
+    pub fn rest_on(&mut self, base: Point, round: Round, oracle: &Oracle) {
+        let old = std::mem::replace(self, Held::new(base));
+        self.round = Some(round);
+        // Until it is held the host has nothing to follow.
+        self.through.clear();
+        let mut blocks: Vec<&Judged> =
+            old.through.iter().filter_map(|hash| oracle.get(hash)).collect();
+        blocks.sort_by_key(|block| block.point);
+        blocks.into_iter().for_each(|block| self.insert(block));
+    }
+}
 
 impl Checks {
     /// A host holds this block whole now, and perhaps what was below it before.
@@ -25,21 +84,25 @@ impl Checks {
             return false;
         }
         if let Some(judged) = self.oracle.get(&point.hash).filter(|it| it.fault.is_none()) {
-            let worth = (judged.weight, point.height.0);
-            self.held[index].entry(worth).or_default().insert(point.hash);
+            self.held[index].insert(judged);
         }
         true
     }
 
-    /// A host's best chain ends here: every block of it is valid.
+    /// A host's best chain ends here: every block of it is valid, and it goes through the host's newest seal.
     pub fn tip_changed(&mut self, time: u64, index: usize, host: &Host, tip: Point) {
         self.tips[index] = tip;
+        self.past_tips[index].push((time, tip));
         if let Err(missing) = self.learn(host, &tip) {
             self.violation(time, Some(index), format!("block {} is not on disk", missing.hash));
         }
         let fault = self.oracle.get(&tip.hash).and_then(|judged| judged.fault);
         if let Some(fault) = fault.filter(|_| host.honest) {
             self.violation(time, Some(index), format!("chain with a block {fault}: {}", tip.hash));
+        }
+        if host.honest && self.held[index].is_beside(&tip, &self.oracle) {
+            let tip = self.oracle.describe(&tip.hash);
+            self.violation(time, Some(index), format!("follows {tip}, which is beside its seal"));
         }
     }
 
@@ -61,7 +124,7 @@ impl Checks {
 
     /// Reads again what a host holds: it has come up, perhaps with an old disk.
     pub fn came_up(&mut self, time: u64, index: usize, host: &Host) {
-        self.held[index].clear();
+        self.held[index] = Held::new(self.oracle.genesis());
         self.waiting[index].clear();
         let points: Vec<Point> = host
             .disk
@@ -71,13 +134,13 @@ impl Checks {
         for point in points {
             self.hold(index, host, &point);
         }
-        let start = genesis(&self.cast.network);
+        self.seals_came_up(time, index, host);
         let tip = host.disk.last(records::Table::Main).and_then(|(key, _)| {
             let height = u64::from_be_bytes(key.try_into().ok()?);
             let record = records::main_record(&host.disk, Height(height))?;
             Some(Point { height: Height(height), hash: record.hash })
         });
-        self.tip_changed(time, index, host, tip.unwrap_or(start));
+        self.tip_changed(time, index, host, tip.unwrap_or(self.oracle.genesis()));
     }
 
     /// A block that a host holds whole and that would make a better chain than the one it follows.
@@ -88,6 +151,7 @@ impl Checks {
             None => (0, 0),
         };
         self.held[index]
+            .by_worth
             .range(worth..)
             .flat_map(|(_, hashes)| hashes)
             .find(|hash| self.oracle.compare(hash, &tip).is_gt())

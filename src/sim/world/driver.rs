@@ -10,7 +10,7 @@ use crate::sim::host::BACKOFF_MS;
 use crate::sim::queue::NEVER;
 use crate::types::clock::Timestamp;
 use crate::types::hash::hash;
-use crate::types::sign::SignRecord;
+use crate::types::sign::{SignRecord, Standing};
 
 /// Events of one host in one virtual millisecond: more than a long reorganisation or a full backlog needs.
 const STORM: u32 = 20_000;
@@ -23,6 +23,10 @@ impl World {
             return;
         }
         host.clock.boot(self.now);
+        if !host.honest {
+            // Its key is elsewhere, and it knows.
+            host.disk.signed.standing = Standing::Proven;
+        }
         host.stepped_at = None;
         let built = Timestamp::from_secs(ORIGIN - 24 * 3_600);
         let setup = Setup {
@@ -55,12 +59,16 @@ impl World {
         let Some(node) = &mut host.node else { return };
         self.trace.event(time, index, &event, frame);
         let answer = host.byzantine.as_mut().and_then(|wrapper| wrapper.answer(&event));
+        let heard = host.byzantine.as_ref().map(|_| event.clone());
         let mut effects = match answer {
             Some(effects) => effects,
             None => node.handle(host.clock.now(time), event, &host.disk),
         };
         if let Some(mut wrapper) = self.hosts[index].byzantine.take() {
             effects = wrapper.bend(effects, &self.view(index));
+            if let Some(event) = heard {
+                effects.extend(wrapper.comment(&event, &self.view(index)));
+            }
             self.hosts[index].byzantine = Some(wrapper);
         }
         self.perform(index, effects);
@@ -126,10 +134,14 @@ impl World {
                     self.checks.guarded(time, index, &self.hosts[index], block);
                 }
                 self.hosts[index].disk.guard(record)?;
+                if let SignRecord::Vote(vote) = &record {
+                    self.checks.vote_guarded(time, index, &self.hosts[index], vote);
+                }
             }
             Effect::Persist(batch) => {
-                self.hosts[index].disk.persist(batch)?;
+                self.hosts[index].disk.persist(&batch)?;
                 self.hosts[index].backoff_ms = BACKOFF_MS;
+                self.checks.persisted(time, index, &self.hosts[index], &batch);
             }
             Effect::Send { .. } => {}
             Effect::Dial { endpoint } => self.dial(index, endpoint),
@@ -140,6 +152,14 @@ impl World {
                 self.checks.replied(time, index, &self.hosts[index], &answer, round);
             }
             Effect::Note(note) => self.noted(index, &note),
+            Effect::Stop(reason) => {
+                self.checks.stopped(time, index, &self.hosts[index], reason);
+                self.kill(index, false);
+                self.hosts[index].wanted = false;
+                if !self.hosts[index].honest {
+                    self.start_at(index, time + self.cast.network.clock.slot_ms);
+                }
+            }
         }
         Ok(())
     }

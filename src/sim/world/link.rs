@@ -121,6 +121,7 @@ impl World {
         if number % DECODED_ONE_IN == 0 || bytes.len() > 16 * 1024 {
             self.check_frame(index, &message, &bytes);
         }
+        self.step_sent(&message, false);
         let frame = Frame { message, bytes: length, number };
         let drops = self.hosts[index].drops_after_bodies
             && matches!(&*frame.message, Message::Bodies { .. });
@@ -131,6 +132,7 @@ impl World {
                 self.queue.add(self.now, Task::Gone { peer, fault: Fault::None });
             }
         }
+        self.step_sent(&frame.message, true);
     }
 
     /// What an honest host sends is what a peer reads.

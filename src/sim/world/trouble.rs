@@ -30,7 +30,7 @@ impl World {
     }
 
     /// The random choices of a fault, which another fault does not move.
-    fn rng_of(fault: &Fault) -> Rng {
+    pub(super) fn rng_of(fault: &Fault) -> Rng {
         Rng::new(&hash("fault", &[&fault.seed.to_be_bytes()]))
     }
 
@@ -45,12 +45,8 @@ impl World {
             FaultKind::Delay => self.net.trouble[fault.host].delay_ms += amount,
             FaultKind::Duplicate => self.net.trouble[fault.host].duplicate += amount,
             FaultKind::Slow => self.net.trouble[fault.host].rate = amount,
-            FaultKind::Partition | FaultKind::OneWay => {
-                for (from, to) in self.ways(&fault) {
-                    self.net.cut(from, to);
-                    self.expect_time_outs(from, to);
-                }
-            }
+            FaultKind::Partition | FaultKind::OneWay => self.sever(index),
+            FaultKind::VoteCut => self.arm(index),
             FaultKind::Crash => host.crash = Some(crash(&fault)),
             FaultKind::Restore => {
                 host.disk.back_up();
@@ -63,6 +59,7 @@ impl World {
             | FaultKind::Withhold
             | FaultKind::BadBlock
             | FaultKind::Lie
+            | FaultKind::Byzantine
             | FaultKind::Stranger => {
                 if let Some(wrapper) = &mut host.byzantine {
                     wrapper.take_up(fault.kind);
@@ -87,13 +84,8 @@ impl World {
                     self.gone(peer, Breach::None);
                 }
             }
-            FaultKind::Partition | FaultKind::OneWay => {
-                for (from, to) in self.ways(&fault) {
-                    for (peer, frames) in self.net.mend(from, to) {
-                        frames.iter().for_each(|frame| self.carry(peer, frame));
-                    }
-                }
-            }
+            FaultKind::Partition | FaultKind::OneWay => self.mend(index),
+            FaultKind::VoteCut => self.disarm(index),
             // A crash says itself until when it may come; clocks are set right when the network heals.
             FaultKind::Crash | FaultKind::Restore | FaultKind::Skew | FaultKind::Step => {}
             FaultKind::FullDisk => self.hosts[fault.host].disk.full = false,
@@ -102,6 +94,7 @@ impl World {
             | FaultKind::Withhold
             | FaultKind::BadBlock
             | FaultKind::Lie
+            | FaultKind::Byzantine
             | FaultKind::Stranger => {
                 if let Some(wrapper) = &mut self.hosts[fault.host].byzantine {
                     wrapper.give_up(fault.kind);
@@ -112,8 +105,15 @@ impl World {
 
     /// Remembers whose delays the fault excuses.
     fn disturb(&mut self, fault: &Fault) {
-        let until = fault.until + AFTERMATH_MS;
-        let all = fault.kind == FaultKind::Partition;
+        // A cut that waits disturbs nobody yet.
+        if fault.kind != FaultKind::VoteCut {
+            self.disturb_until(fault, fault.until);
+        }
+    }
+
+    pub(super) fn disturb_until(&mut self, fault: &Fault, until: u64) {
+        let until = until + AFTERMATH_MS;
+        let all = matches!(fault.kind, FaultKind::Partition | FaultKind::VoteCut);
         for (index, host) in self.hosts.iter_mut().enumerate() {
             if all || index == fault.host {
                 host.disturbed_until = host.disturbed_until.max(until);
@@ -121,11 +121,28 @@ impl World {
         }
     }
 
+    /// Nothing goes the ways of a fault any more.
+    pub(super) fn sever(&mut self, index: usize) {
+        for (from, to) in self.ways(&self.plan[index]) {
+            self.net.cut(from, to);
+            self.expect_time_outs(from, to);
+        }
+    }
+
+    /// The ways of a fault are open again.
+    pub(super) fn mend(&mut self, index: usize) {
+        for (from, to) in self.ways(&self.plan[index]) {
+            for (peer, frames) in self.net.mend(from, to) {
+                frames.iter().for_each(|frame| self.carry(peer, frame));
+            }
+        }
+    }
+
     /// The ways that a fault cuts.
-    fn ways(&self, fault: &Fault) -> Vec<(usize, usize)> {
+    pub(super) fn ways(&self, fault: &Fault) -> Vec<(usize, usize)> {
         let mut rng = World::rng_of(fault);
         let hosts = self.hosts.len();
-        if fault.kind == FaultKind::Partition {
+        if matches!(fault.kind, FaultKind::Partition | FaultKind::VoteCut) {
             let sides: Vec<bool> = (0..hosts).map(|_| rng.one_in(2)).collect();
             let pairs = (0..hosts).flat_map(|from| (0..hosts).map(move |to| (from, to)));
             return pairs.filter(|(from, to)| sides[*from] != sides[*to]).collect();
@@ -258,9 +275,10 @@ impl World {
 fn crash(fault: &Fault) -> Crash {
     let mut rng = World::rng_of(fault);
     let restore = fault.kind == FaultKind::Restore;
-    let forging = restore || !rng.one_in(3);
+    let moments = [Moment::Forging, Moment::Voting, Moment::Any];
+    let moment = moments[rng.index(moments.len())];
     Crash {
-        moment: if forging { Moment::Forging } else { Moment::Any },
+        moment: if restore { Moment::Forging } else { moment },
         // An old disk is put back after the block is out; other crashes come anywhere in the event and soon after.
         effects_left: if restore { 12 + rng.below(40) } else { rng.below(8) },
         until: fault.until,

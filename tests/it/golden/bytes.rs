@@ -15,7 +15,7 @@ use hypernode::types::key::{PublicKey, Purpose};
 use hypernode::types::message::{ByeReason, Hello, KIND_LATER, Message, Tip, body_max};
 use hypernode::types::network::Network;
 use hypernode::types::seal::{Checkpoint, Proposal, Quorum, Registered, Seal, Step, Vote, Voter};
-use hypernode::types::sign::{BlockRecord, Lock, SignState, VoteRecord};
+use hypernode::types::sign::{BlockRecord, Doubt, Lock, SignState, Standing, VoteRecord};
 use hypernode::types::tx::{Body, TestRole};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -173,10 +173,13 @@ fn records_and_keys_of_the_database() {
     let miss = |why| bytes(&DutyRecord::Missed(why));
     let clock = |distrust| miss(MissReason::Clock(distrust));
     let lock = Lock { view: 2, value: any_hash("checkpoint") };
-    let vote = |lock: Option<Lock>, step| {
+    let voted = |lock: Option<Lock>, step| {
         let value = lock.map(|lock| lock.value);
-        VoteRecord { index: 300, view: 2, step, value, lock }
+        let vote = Some(VoteRecord { index: 300, view: 2, step, value, lock });
+        SignState { vote, ..SignState::default() }
     };
+    let unproven =
+        |doubt| bytes(&SignState { standing: Standing::Unproven(doubt), ..SignState::default() });
     let made = json!({
         "stored_header": bytes(&StoredHeader {
             header: second.header.clone(),
@@ -204,10 +207,19 @@ fn records_and_keys_of_the_database() {
         },
         "sign_state": bytes(&SignState {
             block: Some(BlockRecord { round: Round(300), slot: Slot(4), hash: point.hash }),
-            vote: None,
+            ..SignState::default()
         }),
-        "sign_state_with_vote": bytes(&SignState { block: None, vote: Some(vote(Some(lock), Step::Commit)) }),
-        "sign_state_with_vote_for_nothing": bytes(&SignState { block: None, vote: Some(vote(None, Step::Prepare)) }),
+        "sign_state_with_vote": bytes(&voted(Some(lock), Step::Commit)),
+        "sign_state_with_vote_for_nothing": bytes(&voted(None, Step::Prepare)),
+        "sign_state_standing": {
+            "new": bytes(&SignState { standing: Standing::New, ..SignState::default() }),
+            "waiting": bytes(&SignState { standing: Standing::Waiting, ..SignState::default() }),
+            "missing": unproven(Doubt::Missing),
+            "older": unproven(Doubt::Older),
+            "copied": unproven(Doubt::Copied),
+            "retired": unproven(Doubt::Retired),
+            "elsewhere": unproven(Doubt::Elsewhere),
+        },
         "sign_state_empty": bytes(&SignState::default()),
         "keys": {
             "point": hex::encode(&point_key(&point)),

@@ -9,7 +9,7 @@ use hypernode::types::hash::{BlockHash, Hash, TxId};
 use hypernode::types::key::{PublicKey, Signature};
 use hypernode::types::message::{ByeReason, Hello, Message, Tip};
 use hypernode::types::seal::{Checkpoint, Proposal, Quorum, Registered, Seal, Step, Vote, Voter};
-use hypernode::types::sign::{BlockRecord, Lock, SignState, VoteRecord};
+use hypernode::types::sign::{BlockRecord, Doubt, Lock, SignState, Standing, VoteRecord};
 use hypernode::types::tx::{Body, Outcome, TestRole, Tx};
 use proptest::collection::vec;
 use proptest::option;
@@ -118,7 +118,18 @@ pub fn sign_state() -> impl Strategy<Value = SignState> {
     let lock = (any::<u32>(), hash()).prop_map(|(view, value)| Lock { view, value });
     let vote = (number(), any::<u32>(), step(), option::of(hash()), option::of(lock))
         .prop_map(|(index, view, step, value, lock)| VoteRecord { index, view, step, value, lock });
-    (option::of(block), option::of(vote)).prop_map(|(block, vote)| SignState { block, vote })
+    let doubt = prop_oneof![Just(Doubt::Missing), Just(Doubt::Copied), Just(Doubt::Elsewhere)];
+    let standing = prop_oneof![
+        Just(Standing::Proven),
+        Just(Standing::New),
+        Just(Standing::Waiting),
+        doubt.prop_map(Standing::Unproven)
+    ];
+    (option::of(block), option::of(vote), standing).prop_map(|(block, vote, standing)| SignState {
+        block,
+        vote,
+        standing,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {

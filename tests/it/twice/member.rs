@@ -48,6 +48,8 @@ impl Member {
              sign_dir = \"sign\"\napi_socket = \"api.sock\"\nmap_size = \"1MiB\"\nlog = \"debug\"\n"
         );
         fs::write(dir.join("hypernode.toml"), config).unwrap();
+        // As `init` does for a key that it makes.
+        Guard::begin(&dir.join("sign"), network.id(), public).unwrap();
         Member { dir, network_id: network.id(), key: public, process: None }
     }
 
@@ -143,7 +145,7 @@ impl Member {
     pub fn signed(&self) -> Option<BlockRecord> {
         let copy = tempfile::tempdir().unwrap();
         fs::copy(self.sign_state(), copy.path().join("sign-state")).unwrap();
-        Guard::open(copy.path(), self.network_id, self.key).unwrap().state().block
+        Guard::begin(copy.path(), self.network_id, self.key).unwrap().state().block
     }
 
     /// What it has said.

@@ -5,7 +5,7 @@ use crate::cli::devnet::directory::Directory;
 use crate::cli::devnet::recipe::Wish;
 use crate::machine::note::MissReason;
 use crate::machine::status::{
-    ClockStatus, Duties, PeerCounts, PoolStatus, SealStatus, SyncStatus, TipStatus,
+    ClockStatus, Duties, PeerCounts, PoolStatus, SealStatus, SignStatus, SyncStatus, TipStatus,
 };
 use crate::rules::plan::Plan;
 use crate::rules::sealed::Anchor;
@@ -87,6 +87,14 @@ impl World {
                 synchronised: false,
                 peers_offset_ms: None,
             },
+            sign_state: SignStatus {
+                proven: true,
+                doubt: None,
+                ready_in: None,
+                block: None,
+                vote: None,
+            },
+            halt: None,
             refused_signature: 0,
             evidence: Vec::new(),
             chain_tips: 1,

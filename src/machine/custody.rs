@@ -1,0 +1,392 @@
+//! Custody of our key: whether what we know of our own signatures is all of them (`docs/protocol.md` §10,
+//! `docs/adr/0009-sign-state-custody.md`).
+//!
+//! The sign state says what this node has signed. What others show of our signatures is held against it: one that is
+//! older than we watch shows that the state lacks something, one that is younger, or for another thing in the same
+//! place, that somebody else signs with our key. In both cases nothing more is signed. A state that waits becomes proven
+//! after two full rounds in which we listened.
+//!
+//! Not decided here: what may be signed at a place ([`SignState::admit`]), and what the operator does about it.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::event::StopReason;
+use super::note::{ClockDistrust, Note};
+use super::records::{self, Reader, Table};
+use super::status::SignStatus;
+use super::turn::Turn;
+use crate::rules::quorum::Electorate;
+use crate::types::block::{Point, SignedHeader};
+use crate::types::clock::{Now, Round, Slot, Timestamp};
+use crate::types::key::{PublicKey, Verifier};
+use crate::types::message::Message;
+use crate::types::network::{ClockSource, Network};
+use crate::types::seal::{Quorum, Step, Vote};
+use crate::types::sign::{
+    BlockRecord, Doubt, Lock, Place, SignRecord, SignState, Standing, VoteRecord,
+};
+use crate::types::tx::{Body, Tx};
+
+/// Full rounds of listening: by then no slot is open that was open before, and every voter has sent its votes again.
+const LISTEN_ROUNDS: u64 = 2;
+/// Rounds of blocks in which ours are looked for at start.
+const ROUNDS_READ: u64 = 4;
+
+/// Watches for signatures of ours.
+pub struct Custody {
+    own: PublicKey,
+    network: Rc<Network>,
+    verifier: Verifier,
+    /// Since when we watch, by a trusted clock.
+    since: Option<(Round, Timestamp)>,
+    /// The round in which listening began, the part of a round that does not count.
+    listening: Option<Round>,
+    /// The sign state has changed here and is not on disk yet.
+    changed: bool,
+    elsewhere: Option<Trace>,
+}
+
+/// A signature of ours that somebody shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// Of a block, a vote or a proposal.
+    Record(SignRecord),
+    /// A heartbeat of this round.
+    Heartbeat(Round),
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trace::Record(record) => write!(f, "{record} is not ours"),
+            Trace::Heartbeat(round) => write!(f, "the heartbeat of round {round} is not ours"),
+        }
+    }
+}
+
+/// What the rounds of listening depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// A clock before this date is wrong.
+    pub built: Timestamp,
+    pub distrust: Option<ClockDistrust>,
+    /// Whether there is somebody to hear, or nobody to listen to; and blocks of others are not still missing.
+    pub is_listening: bool,
+}
+
+impl Custody {
+    /// Holds the sign state against our blocks in the database, on all forks.
+    pub fn open(
+        own: PublicKey,
+        network: Rc<Network>,
+        verifier: Verifier,
+        tip: &Point,
+        signed: &mut SignState,
+        db: &dyn Reader,
+    ) -> Custody {
+        let (since, listening, changed, elsewhere) = (None, None, false, None);
+        let mut custody = Custody { own, network, verifier, since, listening, changed, elsewhere };
+        let from = signed.block.map_or((Round(0), Slot(0)), |block| (block.round, block.slot));
+        let newest = [newest_duty(from, db), custody.newest_block(tip, db)];
+        for block in newest.into_iter().flatten() {
+            let record = SignRecord::Block(block);
+            match signed.place(&record) {
+                Place::Later => custody.doubt(&record, signed),
+                Place::Other => custody.set(Standing::Unproven(Doubt::Elsewhere), signed),
+                Place::Earlier | Place::Same => {}
+            }
+        }
+        custody
+    }
+
+    /// Looks for signatures of ours in what a peer says, `heartbeat` being the last round of which we sent one.
+    /// Certificates and prepare quorums need their voters: [`Custody::seen_quorum`].
+    pub fn hear(
+        &mut self,
+        turn: &mut Turn,
+        message: &Message,
+        heartbeat: Option<Round>,
+        signed: &mut SignState,
+    ) {
+        match message {
+            Message::NewBlock { header, .. } => self.seen_block(turn, header, signed),
+            Message::Headers { headers, .. } => {
+                for header in headers {
+                    self.seen_block(turn, header, signed);
+                }
+            }
+            Message::Messages(list) => {
+                for tx in list {
+                    self.seen_heartbeat(turn, tx, heartbeat, signed);
+                }
+            }
+            Message::Proposal(proposal) => self.seen_vote(turn, &proposal.vote, signed),
+            Message::Vote(vote) => self.seen_vote(turn, vote, signed),
+            Message::Votes(votes) => {
+                for vote in votes {
+                    self.seen_vote(turn, vote, signed);
+                }
+            }
+            Message::Hello(_)
+            | Message::Ping { .. }
+            | Message::Pong { .. }
+            | Message::Tip(_)
+            | Message::Have(_)
+            | Message::Want(_)
+            | Message::WantBodies { .. }
+            | Message::Bodies { .. }
+            | Message::Find { .. }
+            | Message::Intersect { .. }
+            | Message::WantHeaders { .. }
+            | Message::Gone { .. }
+            | Message::WantVotes { .. }
+            | Message::Prepared(_)
+            | Message::WantSeals { .. }
+            | Message::Seals { .. }
+            | Message::WantState { .. }
+            | Message::State { .. }
+            | Message::Bye(_) => {}
+        }
+    }
+
+    /// A header, of any fork, valid on its chain or not.
+    pub fn seen_block(&mut self, turn: &mut Turn, header: &SignedHeader, signed: &mut SignState) {
+        let fields = &header.header;
+        if fields.forger != self.own {
+            return;
+        }
+        let (round, slot) = (fields.round, fields.slot);
+        let record = SignRecord::Block(BlockRecord { round, slot, hash: header.hash() });
+        let clock = self.network.clock;
+        // Blocks of slots that nobody has reached are not evidence of anything, and would keep us from all before them.
+        let is_real = slot.0 < clock.slots && clock.start_of(round, slot) <= turn.now.wall;
+        let is_new = is_real && matches!(signed.place(&record), Place::Other | Place::Later);
+        if is_new && header.is_signed(&self.network, &self.verifier) {
+            let since = self.since.is_some_and(|(_, at)| clock.start_of(round, slot) >= at);
+            self.seen(turn, record, since, signed);
+        }
+    }
+
+    /// A vote or a proposal.
+    pub fn seen_vote(&mut self, turn: &mut Turn, vote: &Vote, signed: &mut SignState) {
+        if vote.voter != self.own {
+            return;
+        }
+        let &Vote { index, view: of, step, value, .. } = vote;
+        // A commit for a value shows the lock under which it was cast.
+        let lock = value.filter(|_| step == Step::Commit).map(|value| Lock { view: of, value });
+        let record = VoteRecord { index, view: of, step, value, lock };
+        let place = signed.place(&SignRecord::Vote(record));
+        let is_lost = place == Place::Earlier && self.is_lost(&record, signed);
+        let is_new = is_lost || matches!(place, Place::Other | Place::Later);
+        if is_new && vote.is_signed(&self.network, &self.verifier) {
+            // An instance has no time of its own: after the rounds in which the votes of before are heard.
+            let round = self.network.clock.at(turn.now.wall).map(|(round, _)| round);
+            let began = self.since.map(|(round, _)| Round(round.0 + LISTEN_ROUNDS));
+            let since = round.zip(began).is_some_and(|(round, began)| round > began);
+            self.seen(turn, SignRecord::Vote(record), since, signed);
+        }
+    }
+
+    /// Our vote in a certificate or a prepare quorum of this electorate, if there is one.
+    pub fn seen_quorum(
+        &mut self,
+        turn: &mut Turn,
+        quorum: &Quorum,
+        step: Step,
+        electorate: &Electorate,
+        signed: &mut SignState,
+    ) {
+        let Some(own) = electorate.position(&self.own) else { return };
+        let key_at = |at| (at == own).then_some(self.own);
+        let vote = quorum.votes(step, key_at).next();
+        if let Some(vote) = vote {
+            self.seen_vote(turn, &vote, signed);
+        }
+    }
+
+    /// A message of the mempool: a heartbeat that we have not sent shows that another node with our key runs.
+    fn seen_heartbeat(
+        &mut self,
+        turn: &mut Turn,
+        tx: &Tx,
+        heartbeat: Option<Round>,
+        signed: &mut SignState,
+    ) {
+        if tx.sender != self.own || !matches!(tx.body, Body::Heartbeat { .. }) {
+            return;
+        }
+        // One round of ours may have been the mistake of a clock that was ahead before we started.
+        let since = self.since.is_some_and(|(round, _)| tx.round > round.next());
+        let is_sent = heartbeat.is_some_and(|sent| tx.round <= sent);
+        let now = self.network.clock.at(turn.now.wall).map_or(Round(0), |(round, _)| round);
+        let is_due = tx.round <= now.next();
+        if since && is_due && !is_sent && tx.is_signed(&self.network, &self.verifier) {
+            self.found_elsewhere(turn, Trace::Heartbeat(tx.round), signed);
+        }
+    }
+
+    /// Counts the rounds of listening. After all that was heard, before anything is signed.
+    pub fn tick(&mut self, turn: &mut Turn, view: &View, signed: &mut SignState) {
+        if let Some((round, _)) = self.network.clock.at(turn.now.wall) {
+            if view.distrust.is_none() {
+                self.since.get_or_insert((round, turn.now.wall));
+            }
+            self.listen(turn, round, view, signed);
+        }
+        if signed.standing == Standing::New && self.is_before_all(turn.now, view) {
+            self.prove(turn, signed);
+        }
+        if self.changed {
+            self.changed = false;
+            turn.out.guard(SignRecord::Correction(*signed));
+        }
+        if self.elsewhere.is_some() {
+            turn.out.stop(StopReason::KeyElsewhere);
+        }
+    }
+
+    /// For people.
+    pub fn status(&self, signed: &SignState) -> SignStatus {
+        let doubt = match signed.standing {
+            Standing::Unproven(doubt) => Some(doubt),
+            Standing::Proven | Standing::New | Standing::Waiting => None,
+        };
+        let ready_in = match signed.standing {
+            Standing::New | Standing::Waiting => self.ready_in(),
+            Standing::Proven | Standing::Unproven(_) => None,
+        };
+        let proven = signed.standing == Standing::Proven;
+        SignStatus { proven, doubt, ready_in, block: signed.block, vote: signed.vote }
+    }
+
+    /// The first round in which the state will be proven, if nothing comes between.
+    fn ready_in(&self) -> Option<Round> {
+        self.listening.map(|round| Round(round.0 + LISTEN_ROUNDS + 1))
+    }
+
+    fn listen(&mut self, turn: &mut Turn, round: Round, view: &View, signed: &mut SignState) {
+        if !matches!(signed.standing, Standing::New | Standing::Waiting) {
+            return;
+        }
+        if view.distrust.is_some() || !view.is_listening {
+            self.listening = None;
+            return;
+        }
+        self.listening.get_or_insert(round);
+        if self.ready_in().is_some_and(|ready| round >= ready) {
+            self.prove(turn, signed);
+        }
+    }
+
+    fn prove(&mut self, turn: &mut Turn, signed: &mut SignState) {
+        self.set(Standing::Proven, signed);
+        turn.out.note(Note::SignStateProven);
+    }
+
+    fn seen(&mut self, turn: &mut Turn, record: SignRecord, since: bool, signed: &mut SignState) {
+        if since || signed.place(&record) == Place::Other {
+            self.take_in(&record, signed);
+            self.found_elsewhere(turn, Trace::Record(record), signed);
+            return;
+        }
+        let before = signed.standing;
+        self.doubt(&record, signed);
+        if let (true, Standing::Unproven(doubt)) = (signed.standing != before, signed.standing) {
+            turn.out.note(Note::SignStateDoubted { doubt, record });
+        }
+    }
+
+    /// A signature of ours from before shows that the state lacks something.
+    fn doubt(&mut self, record: &SignRecord, signed: &mut SignState) {
+        self.take_in(record, signed);
+        match signed.standing {
+            Standing::Proven => self.set(Standing::Unproven(Doubt::Older), signed),
+            Standing::New => self.set(Standing::Unproven(Doubt::Missing), signed),
+            // The operator knows that something is lacking.
+            Standing::Waiting | Standing::Unproven(_) => {}
+        }
+    }
+
+    fn found_elsewhere(&mut self, turn: &mut Turn, trace: Trace, signed: &mut SignState) {
+        if self.elsewhere.is_none() {
+            self.elsewhere = Some(trace);
+            self.set(Standing::Unproven(Doubt::Elsewhere), signed);
+            turn.out.note(Note::KeyElsewhere { trace });
+        }
+    }
+
+    fn set(&mut self, standing: Standing, signed: &mut SignState) {
+        signed.standing = standing;
+        self.changed = true;
+    }
+
+    /// What is never to be signed again, and with what lock.
+    fn take_in(&mut self, record: &SignRecord, signed: &mut SignState) {
+        let mut shown = SignState::default();
+        match *record {
+            SignRecord::Block(block) => shown.block = Some(block),
+            SignRecord::Vote(vote) => shown.vote = Some(vote),
+            SignRecord::Correction(_) => {}
+        }
+        let raised = signed.raised(&shown);
+        self.changed |= raised != *signed;
+        *signed = raised;
+    }
+
+    /// Whether an earlier vote brings back a lock that a state which is not proven has lost.
+    fn is_lost(&self, vote: &VoteRecord, signed: &SignState) -> bool {
+        let held = signed.vote.filter(|held| held.index == vote.index);
+        let known = held.and_then(|held| held.lock).map(|lock| lock.view);
+        let is_later = vote.lock.is_some_and(|lock| known.is_none_or(|known| known < lock.view));
+        signed.standing != Standing::Proven && held.is_some() && is_later
+    }
+
+    /// Whether the first round of the network is still to come, by a clock that we may believe: nobody has signed anything.
+    fn is_before_all(&self, now: Now, view: &View) -> bool {
+        let first = self.network.first_round;
+        let is_synchronised = match self.network.values_at(first).clock {
+            ClockSource::Synchronised => now.synchronised,
+            ClockSource::Local => true,
+        };
+        let start = self.network.clock.start_of(first, Slot(0));
+        is_synchronised && now.wall >= view.built && now.wall < start
+    }
+
+    fn newest_block(&self, tip: &Point, db: &dyn Reader) -> Option<BlockRecord> {
+        let blocks = ROUNDS_READ * u64::from(self.network.clock.slots);
+        let lowest = tip.height.0.saturating_sub(blocks);
+        let mut key = lowest.to_be_bytes().to_vec();
+        let mut newest: Option<BlockRecord> = None;
+        while let Some((found, value)) = db.next(Table::Headers, &key) {
+            let stored = records::parse::<records::StoredHeader>(&value);
+            if let Some(stored) = stored.filter(|stored| stored.header.header.forger == self.own) {
+                let (round, slot) = (stored.header.header.round, stored.header.header.slot);
+                if newest.is_none_or(|newest| (newest.round, newest.slot) < (round, slot)) {
+                    newest = Some(BlockRecord { round, slot, hash: stored.header.hash() });
+                }
+            }
+            key = found;
+            key.push(0);
+        }
+        newest
+    }
+}
+
+/// The newest block that we have forged in a slot or after it, as our duties say.
+fn newest_duty(from: (Round, Slot), db: &dyn Reader) -> Option<BlockRecord> {
+    let mut key = records::duty_key(from.0, from.1);
+    let mut newest = None;
+    while let Some((found, value)) = db.next(Table::Duties, &key) {
+        let record = records::parse::<records::DutyRecord>(&value);
+        if let (Some((round, slot)), Some(records::DutyRecord::Forged(hash))) =
+            (records::parse_duty_key(&found), record)
+        {
+            newest = Some(BlockRecord { round, slot, hash });
+        }
+        key = found;
+        key.push(0);
+    }
+    newest
+}

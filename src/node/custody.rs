@@ -1,0 +1,47 @@
+//! Whether anything of ours may be signed at all: custody of the key, and halt.
+
+use super::Node;
+use crate::machine::custody::View;
+use crate::machine::halt::{HaltReason, HaltRecord};
+use crate::machine::note::MissReason;
+use crate::machine::turn::Turn;
+use crate::types::message::Message;
+use crate::types::seal::Voter;
+use crate::types::sign::Standing;
+
+impl Node {
+    /// Why nothing may be signed in this event, whatever it is: halted, or the sign state is not proven. The clock is
+    /// another question.
+    pub(super) fn barred(&self, turn: &Turn) -> Option<MissReason> {
+        if self.halt.is_halted() {
+            return Some(MissReason::Halted);
+        }
+        let may_sign = self.signed.standing == Standing::Proven && !turn.out.is_guarded();
+        (!may_sign).then_some(MissReason::SignState)
+    }
+
+    /// Stops forging and voting for good.
+    pub(super) fn halt(&mut self, turn: &mut Turn, reason: HaltReason, voters: &[Voter]) {
+        self.halt.halt(turn, reason, voters);
+    }
+
+    /// Why we have halted, with the evidence.
+    pub fn halted(&self) -> Option<&HaltRecord> {
+        self.halt.record()
+    }
+
+    /// Looks for our signatures in what a peer says.
+    pub(super) fn hear(&mut self, turn: &mut Turn, message: &Message) {
+        let heartbeat = self.duty.heartbeat_sent();
+        self.custody.hear(turn, message, heartbeat, &mut self.signed);
+    }
+
+    /// Before anything is signed in an event.
+    pub(super) fn keep_custody(&mut self, turn: &mut Turn) {
+        let (connected, _) = self.peers.dial_list_sharing(&self.chain.best().point);
+        let behind = self.chain.is_behind(turn.now.mono, self.network.clock.slot_ms);
+        let is_listening = !behind && (connected > 0 || !self.peers.has_targets());
+        let view = View { built: self.built, distrust: self.timekeeper.distrust(), is_listening };
+        self.custody.tick(turn, &view, &mut self.signed);
+    }
+}

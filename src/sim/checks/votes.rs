@@ -1,0 +1,284 @@
+//! Checks of votes: every signature of an honest voter is guarded first, excludes no other of its own, and is what the
+//! algorithm allows it to say (`docs/protocol.md` §10).
+//!
+//! Whatever is signed by anyone is counted from what was ever sent. An honest voter cannot have seen more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Checks;
+use crate::machine::records::{self, Reader, Table};
+use crate::sim::host::Host;
+use crate::sim::oracle::Sealed;
+use crate::types::block::Point;
+use crate::types::clock::Round;
+use crate::types::hash::{BlockHash, Hash};
+use crate::types::key::PublicKey;
+use crate::types::message::Message;
+use crate::types::seal::{Proposal, Quorum, Step, Vote, Voter};
+use crate::types::sign::VoteRecord;
+
+/// How long ago a tip may have been the best one when a voter judged by it: the vote is signed at once.
+const JUDGED_MS: u64 = 5_000;
+/// A voter's clock may show that a round is finished this much earlier than its block may be made.
+const EARLY_MS: u64 = 2_500;
+
+/// Who, and for which step.
+type Ballot = (PublicKey, u64, u32, Step);
+
+/// All that was voted.
+#[derive(Default)]
+pub struct Votes {
+    /// What anybody's valid signatures say.
+    seen: BTreeMap<Ballot, BTreeSet<Option<Hash>>>,
+    /// What honest hosts have noted before they signed.
+    guarded: BTreeMap<Ballot, VoteRecord>,
+    /// Proposals by index, view and value: the views of the prepare quorums that they rest on, if any.
+    proposed: BTreeMap<(u64, u32, Hash), BTreeSet<Option<u32>>>,
+}
+
+impl Votes {
+    /// Whether more than two thirds of these voters have voted so.
+    fn has_quorum(
+        &self,
+        (index, view, step): (u64, u32, Step),
+        value: Hash,
+        voters: &[Voter],
+    ) -> bool {
+        let votes = |voter: &&Voter| {
+            let seen = self.seen.get(&(voter.public_key, index, view, step));
+            seen.is_some_and(|values| values.contains(&Some(value)))
+        };
+        let weight = |voter: &Voter| u64::from(voter.weight);
+        let total: u64 = voters.iter().map(weight).sum();
+        3 * voters.iter().filter(votes).map(weight).sum::<u64>() > 2 * total
+    }
+}
+
+impl Checks {
+    /// A host has noted a vote that it is about to sign.
+    pub fn vote_guarded(&mut self, time: u64, index: usize, host: &Host, record: &VoteRecord) {
+        if !host.honest {
+            return;
+        }
+        let key = host.public();
+        let name = format!("the {:?} of seal {} view {}", record.step, record.index, record.view);
+        let of_index =
+            (key, record.index, 0, Step::Propose)..(key, record.index + 1, 0, Step::Propose);
+        let before = self.votes.guarded.range(of_index).next_back().map(|(_, record)| *record);
+        if let Some(held) = before.and_then(|before| before.lock) {
+            let kept = record.lock.is_some_and(|lock| lock == held || lock.view > held.view);
+            if !kept {
+                self.violation(time, Some(index), format!("forgets its lock with {name}"));
+            }
+        }
+        let ballot = (key, record.index, record.view, record.step);
+        if let Some(other) = self.votes.guarded.insert(ballot, *record) {
+            if other.value != record.value {
+                self.violation(time, Some(index), format!("notes a second value for {name}"));
+            }
+        }
+    }
+
+    /// A host sends what voters have signed.
+    pub fn votes_sent(&mut self, time: u64, index: usize, hosts: &[Host], message: &Message) {
+        match message {
+            Message::Vote(vote) => self.vote_sent(time, index, hosts, vote),
+            Message::Votes(votes) => {
+                votes.iter().for_each(|vote| self.vote_sent(time, index, hosts, vote));
+            }
+            Message::Proposal(proposal) => self.proposal_sent(time, index, hosts, proposal),
+            Message::Prepared(quorum) => self.quorum_sent(time, index, hosts, quorum),
+            Message::Hello(_)
+            | Message::Ping { .. }
+            | Message::Pong { .. }
+            | Message::Tip(_)
+            | Message::Have(_)
+            | Message::Want(_)
+            | Message::Messages(_)
+            | Message::NewBlock { .. }
+            | Message::WantBodies { .. }
+            | Message::Bodies { .. }
+            | Message::Find { .. }
+            | Message::Intersect { .. }
+            | Message::WantHeaders { .. }
+            | Message::Headers { .. }
+            | Message::Gone { .. }
+            | Message::WantVotes { .. }
+            | Message::WantSeals { .. }
+            | Message::Seals { .. }
+            | Message::WantState { .. }
+            | Message::State { .. }
+            | Message::Bye(_) => {}
+        }
+    }
+
+    fn proposal_sent(&mut self, time: u64, index: usize, hosts: &[Host], proposal: &Proposal) {
+        let Proposal { vote, checkpoint, prepared } = proposal;
+        if vote.value != Some(checkpoint.id()) {
+            return;
+        }
+        if let Some(quorum) = prepared {
+            self.quorum_sent(time, index, hosts, quorum);
+        }
+        let rests_on = prepared.as_ref().map(|quorum| quorum.view);
+        let key = (vote.index, vote.view, checkpoint.id());
+        self.votes.proposed.entry(key).or_default().insert(rests_on);
+        self.vote_sent(time, index, hosts, vote);
+    }
+
+    /// The votes of a quorum count like others; honest ones among them must have been guarded.
+    fn quorum_sent(&mut self, time: u64, index: usize, hosts: &[Host], quorum: &Quorum) {
+        let lists: Vec<Vec<Voter>> =
+            self.oracle.voters_of(quorum.checkpoint.index).into_iter().map(<[_]>::to_vec).collect();
+        for voters in lists {
+            let key_at = |at: u16| voters.get(usize::from(at)).map(|voter| voter.public_key);
+            let votes: Vec<Vote> = quorum.votes(Step::Prepare, key_at).collect();
+            votes.iter().for_each(|vote| self.vote_sent(time, index, hosts, vote));
+        }
+    }
+
+    pub(super) fn vote_sent(&mut self, time: u64, index: usize, hosts: &[Host], vote: &Vote) {
+        let ballot = (vote.voter, vote.index, vote.view, vote.step);
+        let known = self.votes.seen.get(&ballot);
+        if known.is_some_and(|values| values.contains(&vote.value))
+            || !vote.is_signed(&self.cast.network, &self.cast.verifier)
+        {
+            return;
+        }
+        let values = self.votes.seen.entry(ballot).or_default();
+        values.insert(vote.value);
+        let votes = values.len();
+        if !self.honest.contains(&vote.voter) {
+            return;
+        }
+        let name = format!("the {:?} of seal {} view {}", vote.step, vote.index, vote.view);
+        if votes > 1 {
+            self.violation(time, Some(index), format!("{name} has two values of one honest voter"));
+        }
+        let record = self.votes.guarded.get(&ballot).copied();
+        let Some(record) = record.filter(|record| record.value == vote.value) else {
+            return self.violation(time, Some(index), format!("{name} is sent and not guarded"));
+        };
+        let Some(voter) = hosts.iter().position(|host| host.public() == vote.voter) else { return };
+        let Some(value) = vote.value else { return };
+        let allowed = match vote.step {
+            Step::Propose => Ok(()),
+            Step::Prepare => self.may_prepare(time, voter, &hosts[voter], &record, value),
+            Step::Commit => self.may_commit(&hosts[voter], &record, value),
+        };
+        if let Err(why) = allowed {
+            self.violation(time, Some(voter), format!("votes in {name} {why}"));
+        }
+    }
+
+    /// Lines 22 and 28: a proposal of the view that the lock allows, and that is our own chain's, or rests on a quorum.
+    fn may_prepare(
+        &mut self,
+        time: u64,
+        index: usize,
+        host: &Host,
+        record: &VoteRecord,
+        value: Hash,
+    ) -> Result<(), &'static str> {
+        let mut proposed = self.votes.proposed.get(&(record.index, record.view, value)).cloned();
+        // A proposal of its own, which nobody was there to hear.
+        let own = (host.public(), record.index, record.view, Step::Propose);
+        if self.votes.guarded.get(&own).is_some_and(|own| own.value == Some(value)) {
+            let views = (0..record.view).map(Some).chain([None]);
+            proposed.get_or_insert_default().extend(views);
+        }
+        let proposed = proposed.ok_or("for what nobody has proposed")?;
+        let free = record.lock.is_none_or(|lock| lock.value == value);
+        let mut why = "against its lock";
+        if free && proposed.contains(&None) {
+            if self.is_candidate(time, index, host, (record.index, value)) {
+                return Ok(());
+            }
+            why = "for what is not the end of its chain";
+        }
+        for view in proposed.iter().copied().flatten().filter(|view| *view < record.view) {
+            let lists = self.oracle.voters_of(record.index);
+            let step = (record.index, view, Step::Prepare);
+            let rests = lists.iter().any(|voters| self.votes.has_quorum(step, value, voters));
+            let unlocked = record.lock.is_none_or(|lock| lock.value == value || lock.view <= view);
+            if rests && unlocked || lists.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(why)
+    }
+
+    /// Line 36: after a prepare quorum, with the lock and the quorum on disk.
+    fn may_commit(
+        &self,
+        host: &Host,
+        record: &VoteRecord,
+        value: Hash,
+    ) -> Result<(), &'static str> {
+        let lists = self.oracle.voters_of(record.index);
+        let step = (record.index, record.view, Step::Prepare);
+        if !lists.is_empty()
+            && !lists.iter().any(|voters| self.votes.has_quorum(step, value, voters))
+        {
+            return Err("without two thirds of the prepares");
+        }
+        if record.lock.is_none_or(|lock| (lock.view, lock.value) != (record.view, value)) {
+            return Err("without a lock");
+        }
+        let is_newest = host.disk.signed.vote == Some(*record);
+        let quorum = host.disk.get(Table::Prepared, &records::index_key(record.index));
+        let quorum: Option<Quorum> = quorum.and_then(|bytes| records::parse(&bytes));
+        let kept = quorum.is_some_and(|quorum| {
+            quorum.view > record.view
+                || quorum.view == record.view && quorum.checkpoint.id() == value
+        });
+        if is_newest && !kept { Err("without the quorum on its disk") } else { Ok(()) }
+    }
+
+    /// Whether this is what a host would have proposed itself for an index, now or a moment ago.
+    fn is_candidate(
+        &mut self,
+        time: u64,
+        host_index: usize,
+        host: &Host,
+        (index, value): (u64, Hash),
+    ) -> bool {
+        let clock = self.cast.network.clock;
+        let slots = u64::from(clock.slots + clock.seal_slots);
+        let seal_ms = u64::from(clock.seal_slots) * clock.slot_ms;
+        // The first round that is not finished: seal slots belong to what comes after the last block.
+        let running = |wall: u64| {
+            let since = (wall + seal_ms).saturating_sub(clock.origin.0);
+            Round(since / (slots * clock.slot_ms))
+        };
+        let wall = host.clock.now(time).wall.0;
+        let rounds = [running(wall.saturating_sub(JUDGED_MS)), running(wall + EARLY_MS)];
+        let tips = self.recent_tips(time, host_index, JUDGED_MS);
+        let befores = self.oracle.seals_at(index.saturating_sub(1));
+        let befores: Vec<Sealed> = befores.cloned().collect();
+        let mut candidates: BTreeSet<(BlockHash, Hash)> = BTreeSet::new();
+        for before in &befores {
+            let blocks = tips.iter().flat_map(|tip| {
+                rounds.iter().filter_map(|round| self.oracle.last_before(&tip.hash, *round))
+            });
+            let blocks = blocks.filter(|block| {
+                let (hash, point) = (&block.point.hash, before.checkpoint.point());
+                before.may_precede(block.round) && self.oracle.goes_through(hash, &point)
+            });
+            candidates.extend(blocks.map(|block| (block.point.hash, before.checkpoint.id())));
+        }
+        candidates.iter().any(|(block, before)| {
+            let ours = self.oracle.checkpoint_at(block, before);
+            ours.is_some_and(|checkpoint| checkpoint.id() == value)
+        })
+    }
+
+    /// The ends of a host's best chain, now and a moment ago.
+    fn recent_tips(&mut self, time: u64, index: usize, within: u64) -> Vec<Point> {
+        let tips = &mut self.past_tips[index];
+        // A tip counts until the next one came.
+        let over = tips.iter().skip(1).take_while(|(until, _)| until + within < time).count();
+        tips.drain(..over);
+        tips.iter().map(|(_, tip)| *tip).collect()
+    }
+}
