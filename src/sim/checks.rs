@@ -21,7 +21,7 @@ use crate::types::clock::{Round, Slot};
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::key::PublicKey;
 use crate::types::message::{ByeReason, Message};
-use crate::types::sign::BlockRecord;
+use crate::types::sign::{BlockRecord, Standing};
 use crate::types::tx::{Tx, TxKey};
 
 /// Violations kept: the first ones tell what is wrong.
@@ -211,7 +211,7 @@ impl Checks {
             }
             Note::MessageAccepted { id } => self.accepted(time, index, &hosts[index], id),
             Note::Equivocation { .. } => self.equivocations += 1,
-            Note::SignStateDoubted { .. } | Note::Halted { .. } => {
+            Note::SignState { standing: Standing::Unproven(_), .. } | Note::Halted { .. } => {
                 if hosts[index].honest {
                     self.violation(time, Some(index), format!("{note:?}"));
                 }
@@ -219,7 +219,7 @@ impl Checks {
             Note::BlockStored { .. }
             | Note::TipChanged { .. }
             | Note::SignatureRefused { .. }
-            | Note::SignStateProven
+            | Note::SignState { .. }
             | Note::KeyElsewhere { .. }
             | Note::PeerReady { .. }
             | Note::ClockStepped { .. }
