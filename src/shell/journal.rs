@@ -124,7 +124,9 @@ pub fn note_line(note: &Note) -> (Level, String) {
                 point.hash.0.short(),
                 delay.unwrap_or_default()
             );
-            (Level::Info, line)
+            // A newcomer fetches all there are.
+            let level = if delay_ms.is_some() { Level::Info } else { Level::Debug };
+            (level, line)
         }
         Note::SignState { standing, record } => match (standing, record) {
             (Standing::Proven, _) => (Level::Info, format!("{standing}: we may sign")),
