@@ -422,9 +422,10 @@ fn before_the_first_round_nobody_has_signed_anything() {
 #[test]
 fn what_the_database_knows_of_our_blocks_is_known_at_the_start() {
     let maker = Bed::new(SignState::default());
-    let header = |of: u8, at, byte| StoredHeader {
-        header: maker.header(&bed::key(of), at, byte),
-        ..StoredHeader { header: maker.header(&bed::key(of), at, byte), weight: 1 }
+    let header = |of: u8, at, byte| {
+        let header = maker.header(&bed::key(of), at, byte);
+        let anchor = header.header.seal;
+        StoredHeader { header, weight: 1, anchor }
     };
     let mut disk = Disk::default();
     for stored in [header(2, (START, 9), 1), header(OWN, (START, 3), 1), header(OWN, (START, 1), 2)]
