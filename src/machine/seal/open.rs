@@ -43,7 +43,8 @@ pub struct Open {
     slot_ms: u64,
     own: Option<u16>,
     instance: Instance,
-    started: bool,
+    /// When its first view began here.
+    started: Option<Monotonic>,
     judge: Judge,
     basis: Option<Basis>,
     checkpoints: VecDeque<(Hash, Checkpoint)>,
@@ -77,7 +78,7 @@ impl Open {
             slot_ms: network.clock.slot_ms,
             own,
             instance: Instance::new(index, electorate.clone(), own),
-            started: false,
+            started: None,
             judge: Judge::default(),
             basis: None,
             checkpoints: VecDeque::new(),
@@ -221,8 +222,8 @@ impl Open {
     ) {
         let basis = Basis::new(turn.now, network, view.chain);
         if self.basis.replace(basis) != Some(basis) {
-            if !self.started && self.candidate(turn, view).is_some() {
-                self.started = true;
+            if self.started.is_none() && self.candidate(turn, view).is_some() {
+                self.started = Some(turn.now.mono);
                 self.input(turn.now, Input::Start, outcomes);
             }
             let values: Vec<Checkpoint> =
@@ -319,7 +320,7 @@ impl Open {
     /// Says all again when the step has not changed for a base time, and asks one peer for the votes that we lack.
     pub fn repeat(&mut self, turn: &mut Turn, view: &View) {
         let due = self.said.again_at().is_some_and(|at| turn.now.mono >= at);
-        if self.is_decided() || !self.started || !due {
+        if self.is_decided() || self.started.is_none() || !due {
             return;
         }
         self.said.rest_until(turn.now.mono.plus(self.base_ms()));
@@ -344,12 +345,14 @@ impl Open {
             return now.mono;
         }
         let timers = self.timers.values().copied();
-        let due = timers.chain(self.said.again_at().filter(|_| self.started)).min();
+        let due = timers.chain(self.said.again_at().filter(|_| self.started.is_some())).min();
         due.unwrap_or(Monotonic(u64::MAX))
     }
 
     /// For people: how far it is, and who has not voted.
-    pub fn status(&self, network: &Network) -> Option<OpenSeal> {
+    pub fn status(&self, now: Monotonic, network: &Network) -> Option<OpenSeal> {
+        let view = self.instance.view()?;
+        let open_ms = now.since(self.started?);
         let turnout = self.instance.votes().turnout();
         let address = |position: &u16| {
             let voter = self.electorate.voter(*position)?;
@@ -357,8 +360,10 @@ impl Open {
         };
         Some(OpenSeal {
             index: self.index,
-            view: self.instance.view()?,
+            view,
             step: self.instance.stage(),
+            open_ms,
+            late: view > 0 || open_ms >= self.slot_ms,
             voted_percent: turnout.percent,
             needed_percent: 67,
             missing_count: u32::try_from(turnout.missing.len()).unwrap_or(u32::MAX),
@@ -376,7 +381,7 @@ impl Open {
         for output in outputs {
             match output {
                 Output::Entered { view } => {
-                    self.started = true;
+                    self.started.get_or_insert(now.mono);
                     self.timers.clear();
                     self.proposals = self.proposals.split_off(&view);
                     self.said.rest_until(now.mono.plus(self.base_ms()));
