@@ -7,7 +7,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::machine::note::Note;
-use crate::types::sign::Standing;
+use crate::types::sign::{SignRecord, Standing};
 
 /// Logs from now on, once in a process.
 pub fn start(level: LevelFilter) -> Result<(), SetLoggerError> {
@@ -104,16 +104,7 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::SlotMissed { round, slot, why } => {
             (Level::Warn, format!("missed our slot {slot} of round {round}: {why}"))
         }
-        Note::SignState { standing, record } => match (standing, record) {
-            (Standing::Proven, _) => (Level::Info, format!("{standing}: we may sign")),
-            (Standing::New | Standing::Waiting, _) => {
-                (Level::Warn, format!("we sign nothing yet: {standing}"))
-            }
-            (Standing::Unproven(_), Some(record)) => {
-                (Level::Error, format!("we sign nothing: {standing} ({record} is ours)"))
-            }
-            (Standing::Unproven(_), None) => (Level::Error, format!("we sign nothing: {standing}")),
-        },
+        Note::SignState { standing, record } => sign_state_line(*standing, record.as_ref()),
         Note::KeyElsewhere { trace } => {
             (Level::Error, format!("somebody else signs with our key: {trace}"))
         }
@@ -154,6 +145,19 @@ pub fn note_line(note: &Note) -> (Level, String) {
         }
         Note::SyncStarted { target } => (Level::Info, format!("fetching blocks up to {target}")),
         Note::SyncFinished => (Level::Info, "up to date".to_owned()),
+    }
+}
+
+fn sign_state_line(standing: Standing, record: Option<&SignRecord>) -> (Level, String) {
+    match (standing, record) {
+        (Standing::Proven, _) => (Level::Info, format!("{standing}: we may sign")),
+        (Standing::New | Standing::Waiting, _) => {
+            (Level::Warn, format!("we sign nothing yet: {standing}"))
+        }
+        (Standing::Unproven(_), Some(record)) => {
+            (Level::Error, format!("we sign nothing: {standing} ({record} is ours)"))
+        }
+        (Standing::Unproven(_), None) => (Level::Error, format!("we sign nothing: {standing}")),
     }
 }
 
