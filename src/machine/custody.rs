@@ -77,8 +77,10 @@ pub struct View {
     /// A clock before this date is wrong.
     pub built: Timestamp,
     pub distrust: Option<ClockDistrust>,
-    /// Whether there is somebody to hear, or nobody to listen to; and blocks of others are not still missing.
+    /// Whether there is somebody to hear, or nobody to listen to.
     pub is_listening: bool,
+    /// Whether blocks that others have are missing here, ours may be among them.
+    pub is_behind: bool,
 }
 
 impl Custody {
@@ -293,7 +295,7 @@ impl Custody {
         }
         self.listening.get_or_insert(round);
         let waits = matches!(signed.standing, Standing::New | Standing::Waiting);
-        if waits && self.has_listened(round) {
+        if waits && !view.is_behind && self.has_listened(round) {
             self.set(Standing::Proven, signed);
         }
     }

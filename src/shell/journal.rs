@@ -8,7 +8,7 @@ use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::machine::note::Note;
 use crate::types::evidence::Offence;
-use crate::types::sign::Standing;
+use crate::types::sign::{SignRecord, Standing};
 
 /// Logs from now on, once in a process.
 pub fn start(level: LevelFilter) -> Result<(), SetLoggerError> {
@@ -128,16 +128,7 @@ pub fn note_line(note: &Note) -> (Level, String) {
             let level = if delay_ms.is_some() { Level::Info } else { Level::Debug };
             (level, line)
         }
-        Note::SignState { standing, record } => match (standing, record) {
-            (Standing::Proven, _) => (Level::Info, format!("{standing}: we may sign")),
-            (Standing::New | Standing::Waiting, _) => {
-                (Level::Warn, format!("we sign nothing yet: {standing}"))
-            }
-            (Standing::Unproven(_), Some(record)) => {
-                (Level::Error, format!("we sign nothing: {standing} ({record} is ours)"))
-            }
-            (Standing::Unproven(_), None) => (Level::Error, format!("we sign nothing: {standing}")),
-        },
+        Note::SignState { standing, record } => sign_state_line(*standing, record.as_ref()),
         Note::KeyElsewhere { trace } => {
             (Level::Error, format!("somebody else signs with our key: {trace}"))
         }
@@ -175,6 +166,19 @@ pub fn note_line(note: &Note) -> (Level, String) {
         }
         Note::SyncStarted { target } => (Level::Info, format!("fetching blocks up to {target}")),
         Note::SyncFinished => (Level::Info, "up to date".to_owned()),
+    }
+}
+
+fn sign_state_line(standing: Standing, record: Option<&SignRecord>) -> (Level, String) {
+    match (standing, record) {
+        (Standing::Proven, _) => (Level::Info, format!("{standing}: we may sign")),
+        (Standing::New | Standing::Waiting, _) => {
+            (Level::Warn, format!("we sign nothing yet: {standing}"))
+        }
+        (Standing::Unproven(_), Some(record)) => {
+            (Level::Error, format!("we sign nothing: {standing} ({record} is ours)"))
+        }
+        (Standing::Unproven(_), None) => (Level::Error, format!("we sign nothing: {standing}")),
     }
 }
 

@@ -294,6 +294,37 @@ impl Message {
         }
     }
 
+    /// The votes that it brings from whoever signed them, a proposal being one; not those of a quorum.
+    pub fn votes(&self) -> &[Vote] {
+        match self {
+            Message::Vote(vote) => std::slice::from_ref(vote),
+            Message::Proposal(proposal) => std::slice::from_ref(&proposal.vote),
+            Message::Votes(votes) => votes,
+            Message::Hello(_)
+            | Message::Ping { .. }
+            | Message::Pong { .. }
+            | Message::Tip(_)
+            | Message::Have(_)
+            | Message::Want(_)
+            | Message::Messages(_)
+            | Message::NewBlock { .. }
+            | Message::WantBodies { .. }
+            | Message::Bodies { .. }
+            | Message::Find { .. }
+            | Message::Intersect { .. }
+            | Message::WantHeaders { .. }
+            | Message::Headers { .. }
+            | Message::Gone { .. }
+            | Message::WantVotes { .. }
+            | Message::Prepared(_)
+            | Message::WantSeals { .. }
+            | Message::Seals { .. }
+            | Message::WantState { .. }
+            | Message::State { .. }
+            | Message::Bye(_) => &[],
+        }
+    }
+
     /// The whole frame.
     pub fn to_frame(&self) -> Vec<u8> {
         let body = match self {
