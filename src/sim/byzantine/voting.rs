@@ -137,10 +137,17 @@ impl BadVoter {
             }
         }
         let manner = self.manners[self.rng.index(self.manners.len())];
-        if manner == Manner::Silent || self.ring.is_waiting() {
+        let own = self.key.public();
+        if self.ring.is_waiting() {
+            // No view comes to anything until one of them may propose.
+            let Message::Vote(vote) = &*message else { return Vec::new() };
+            let nil = self.sign((vote.index, vote.view, vote.step), None, view);
+            let message = if vote.voter == own { Rc::new(Message::Vote(nil)) } else { message };
+            return vec![(now, peers, message)];
+        }
+        if manner == Manner::Silent {
             return Vec::new();
         }
-        let own = self.key.public();
         let honest = || vec![(now, peers.clone(), message.clone())];
         match (&*message, manner) {
             (Message::Vote(vote), _) if vote.voter == own => {
