@@ -10,6 +10,7 @@ mod intake;
 mod judge;
 mod open;
 mod own;
+mod pace;
 pub mod proposals;
 #[cfg(test)]
 mod tests;
@@ -82,8 +83,8 @@ impl Sealing {
     }
 
     /// A vote of a peer.
-    pub fn vote(&mut self, now: Monotonic, from: PeerId, vote: &Vote) {
-        if self.open.as_mut().is_some_and(|open| open.is_of_use(now, vote)) {
+    pub fn vote(&mut self, from: PeerId, vote: &Vote) {
+        if self.open.as_ref().is_some_and(|open| open.is_of_use(vote)) {
             self.intake.push(from, Item::Vote(*vote));
             self.wake();
         }

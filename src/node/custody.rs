@@ -39,9 +39,10 @@ impl Node {
     /// Before anything is signed in an event.
     pub(super) fn keep_custody(&mut self, turn: &mut Turn) {
         let (connected, _) = self.peers.dial_list_sharing(&self.chain.best().point);
-        let behind = self.chain.is_behind(turn.now.mono, self.network.clock.slot_ms);
-        let is_listening = !behind && (connected > 0 || !self.peers.has_targets());
-        let view = View { built: self.built, distrust: self.timekeeper.distrust(), is_listening };
+        let is_listening = connected > 0 || !self.peers.has_targets();
+        let is_behind = self.chain.is_behind(turn.now.mono, self.network.clock.slot_ms);
+        let (built, distrust) = (self.built, self.timekeeper.distrust());
+        let view = View { built, distrust, is_listening, is_behind };
         self.custody.tick(turn, &view, &mut self.signed);
     }
 }

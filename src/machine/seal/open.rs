@@ -7,6 +7,7 @@ use super::instance::{Input, Instance, Output, timeout_ms};
 use super::intake::{Checked, Item};
 use super::judge::{Basis, Judge};
 use super::own::{OwnVotes, Wanted};
+use super::pace::Pace;
 use super::proposals::Verdict;
 use super::votes::{Agreement, Cast};
 use super::{Outcome, View};
@@ -31,8 +32,7 @@ const CHECKPOINTS_MAX: usize = 64;
 const PROPOSALS_MAX: usize = 4;
 /// Voters named in status as not having voted.
 const MISSING_MAX: usize = 16;
-/// Of a later view than ours a voter's word is taken this often per base time: who runs through views alone would have
-/// everybody relay them.
+/// A voter may go on to another view later than ours this often per base time.
 const LATER_PER_BASE: u64 = 2;
 
 /// One instance, from the adoption of the seal before until it is decided.
@@ -53,7 +53,7 @@ pub struct Open {
     /// The highest prepare quorum known.
     prepared: Option<Quorum>,
     timers: BTreeMap<(u32, Step), Monotonic>,
-    later: BTreeMap<u16, Monotonic>,
+    pace: Pace,
     said: OwnVotes,
     /// Who was asked last for the votes we lack.
     asked: Option<PeerId>,
@@ -85,7 +85,7 @@ impl Open {
             proposals: BTreeMap::new(),
             prepared: None,
             timers: BTreeMap::new(),
-            later: BTreeMap::new(),
+            pace: Pace::default(),
             said: OwnVotes::default(),
             asked: None,
             electorate,
@@ -108,20 +108,9 @@ impl Open {
     }
 
     /// Whether a vote of this instance can change anything, before its signature is verified.
-    pub fn is_of_use(&mut self, now: Monotonic, vote: &Vote) -> bool {
-        let Some(position) = self.electorate.position(&vote.voter) else { return false };
-        if vote.index != self.index || vote.step == Step::Propose || self.is_decided() {
-            return false;
-        }
-        if self.instance.view() >= Some(vote.view) {
-            return true;
-        }
-        let free_at = self.later.get(&position).copied().unwrap_or_default();
-        if now < free_at {
-            return false;
-        }
-        self.later.insert(position, now.plus(self.base_ms() / LATER_PER_BASE));
-        true
+    pub fn is_of_use(&self, vote: &Vote) -> bool {
+        let is_ours = vote.index == self.index && self.electorate.position(&vote.voter).is_some();
+        is_ours && vote.step != Step::Propose && !self.is_decided()
     }
 
     /// Whether a proposal is by the proposer of a view that is not over, and belongs together.
@@ -183,6 +172,11 @@ impl Open {
         match checked.item {
             Item::Vote(vote) => {
                 let Some(cast) = Cast::of(&vote, &self.electorate) else { return };
+                let is_later = Some(cast.view) > self.instance.view();
+                let (now, pause_ms) = (turn.now.mono, self.base_ms() / LATER_PER_BASE);
+                if is_later && !self.pace.admits(cast.voter, cast.view, now, pause_ms) {
+                    return;
+                }
                 let is_held = self.instance.holds(&cast);
                 self.input(turn.now, Input::Vote(cast), outcomes);
                 if !is_held && self.instance.holds(&cast) {
@@ -199,6 +193,9 @@ impl Open {
                 });
                 if is_first {
                     self.proposals.insert(cast.view, (*proposal).clone());
+                    if self.proposals.len() > PROPOSALS_MAX {
+                        self.proposals.pop_last();
+                    }
                 }
                 let is_held = self.instance.holds(&cast);
                 let verdict = self.verdict(turn, view, &proposal.checkpoint);

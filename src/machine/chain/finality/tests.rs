@@ -397,6 +397,28 @@ fn a_damaged_state_or_chain_is_found_at_open() {
 }
 
 #[test]
+fn a_chain_without_the_listed_block_is_refused_from_its_height_on() {
+    let (mut one, _) = two();
+    let listed = one.round(4, &[0, 1], &[]);
+    let checkpoint = one.seal_of(&listed[1].header.point()).certificate.checkpoint;
+    let mut listing = Network::clone(&network());
+    listing.checkpoints = vec![Listed { checkpoint, voters: None }];
+    let (_, before) = two();
+    let mut new = Village::on(Rc::new(listing), before.disk.clone()).expect("whole");
+    let mut other = before;
+    let beside = other.round(4, &[0, 2], &[1]);
+    assert_eq!(new.take(&beside[0]), HeaderVerdict::Added, "it may still lead there");
+    assert_eq!(new.take(&beside[1]), HeaderVerdict::Refused(Refusal::BesideSeal));
+    for block in &listed {
+        assert_eq!(new.take(block), HeaderVerdict::Added);
+    }
+    // A seal of the same index for another block is not in force here.
+    let seal = other.seal();
+    assert!(matches!(new.certify(&seal), SealVerdict::Conflict(conflict) if !conflict.halts));
+    assert_eq!(new.chain.best().point, checkpoint.point());
+}
+
+#[test]
 fn a_listed_checkpoint_brings_its_voters_and_the_chain_goes_on_with_them() {
     let (mut one, _) = two();
     let old = one.round(4, &[0, 1, 2], &ALL);
