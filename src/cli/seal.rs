@@ -146,6 +146,6 @@ mod tests {
             "sealing needs 67 %, has 55 %, missing: a, b and 1 more; seal 7, view 2, for 48 s"
         );
         (open.voted_percent, open.missing_count) = (100, 0);
-        assert_eq!(waiting(&open, &[]), "sealing needs 67 %, has 100 %; seal 7, view 2, for 48 s");
+        assert_eq!(waiting(&open, &[]), "sealing takes longer, all vote; seal 7, view 2, for 48 s");
     }
 }
