@@ -31,6 +31,7 @@ mod number;
 mod output;
 mod peers;
 mod run;
+mod seal;
 mod secret;
 mod sign_state;
 mod sim;
@@ -56,6 +57,7 @@ enum Command {
     Peers(peers::Peers),
     Block(block::Block),
     Headers(block::Headers),
+    Seal(seal::Seal),
     Mempool(mempool::Mempool),
     Address(address::Address),
     Clock(clock::Clock),
@@ -147,6 +149,7 @@ impl Command {
             Command::Peers(peers) => peers.json,
             Command::Block(block) => block.json,
             Command::Headers(headers) => headers.json,
+            Command::Seal(seal) => seal.json,
             Command::Mempool(mempool) => mempool.json,
             Command::Address(address) => address.json,
             Command::Clock(clock) => clock.json,
@@ -168,6 +171,7 @@ impl Command {
             Command::Peers(peers) => peers.run(out),
             Command::Block(block) => block.run(out),
             Command::Headers(headers) => headers.run(out),
+            Command::Seal(seal) => seal.run(out),
             Command::Mempool(mempool) => mempool.run(out),
             Command::Address(address) => address.run(out),
             Command::Clock(clock) => clock.run(out),

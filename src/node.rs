@@ -269,9 +269,9 @@ impl Node {
             // It closes; the shell says so when it has.
             Message::Bye(_) => {}
             Message::Proposal(proposal) => self.sealing.proposal(from, proposal),
-            Message::Vote(vote) => self.sealing.vote(turn.now.mono, from, vote),
+            Message::Vote(vote) => self.sealing.vote(from, vote),
             Message::Votes(votes) => {
-                votes.iter().for_each(|vote| self.sealing.vote(turn.now.mono, from, vote));
+                votes.iter().for_each(|vote| self.sealing.vote(from, vote));
             }
             Message::WantVotes { index, view, prepares, commits } => {
                 self.sealing.serve(turn, from, (*index, *view), (prepares, commits));

@@ -34,6 +34,11 @@ pub fn words(ms: u64) -> String {
     }
 }
 
+/// The same where milliseconds matter: `1850 ms`.
+pub fn precise(ms: u64) -> String {
+    if ms < 10_000 { format!("{ms} ms") } else { words(ms) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,22 +6,27 @@ use std::time::Duration;
 use argh::{ArgsInfo, FromArgs};
 
 use super::api::{self, Api};
-use super::duration::words;
+use super::duration::{precise, words};
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::number::count;
 use super::output::Output;
+use super::seal::waiting;
 use super::sign_state;
 use super::style::Style;
-use crate::machine::status::{ClockStatus, Duties, SignStatus, Status as Report, SyncStatus};
+use crate::machine::status::{
+    ClockStatus, Duties, SealStatus, SignStatus, Status as Report, SyncStatus,
+};
 use crate::shell::document::{State, StatusDocument};
 
 /// Duties shown; more do not fit on one screen.
 const DUTIES_SHOWN: usize = 6;
+/// Offences shown; the newest first.
+const EVIDENCE_SHOWN: usize = 5;
 /// Pause between two looks with `--watch`.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
-/// Show how a node is: chain, slots forged and missed, peers, clock.
+/// Show how a node is: chain, seals, slots forged and missed, peers, clock.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "status")]
 pub struct Status {
@@ -107,6 +112,10 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
         "tip",
         format!("{} {hash}  {place}", style.bold(format_args!("height {}", tip.point.height))),
     );
+    put("seal", sealed(&report.seal));
+    if let Some(open) = report.seal.open.as_ref().filter(|open| open.late) {
+        put("", style.warn(waiting(open, &open.missing)));
+    }
     put("sync", sync(&report.sync, style));
     put("duties", duties(&report.duties, report.time.0, style));
     for duty in report.duties.recent.iter().rev().take(DUTIES_SHOWN) {
@@ -135,6 +144,14 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     }
     for (code, refused) in &report.refused_blocks {
         put("refused", format!("{}: {code}", count(*refused, "block")));
+    }
+    for (at, offence) in report.evidence.iter().enumerate().take(EVIDENCE_SHOWN) {
+        let proven = if offence.in_chain { ", proven in the chain" } else { "" };
+        let name = if at == 0 { "evidence" } else { "" };
+        put(name, style.warn(format_args!("{} signed {}{proven}", offence.offender, offence.kind)));
+    }
+    if report.evidence.len() > EVIDENCE_SHOWN {
+        put("", format!("and {} more", report.evidence.len() - EVIDENCE_SHOWN));
     }
     put("uptime", words(report.uptime_ms));
     lines.join("\n")
@@ -165,6 +182,23 @@ fn moment(report: &Report) -> String {
         }
         _ => "before the network's origin".to_owned(),
     }
+}
+
+fn sealed(seal: &SealStatus) -> String {
+    let mut text = match seal.index {
+        0 => "none yet".to_owned(),
+        index => format!("{index} of round {}, height {}", seal.round, seal.height),
+    };
+    if let Some(delay_ms) = seal.delay_ms {
+        text += &format!(", {} after its last slot", precise(delay_ms));
+    }
+    if let Some(age @ 2..) = seal.age_rounds.filter(|_| seal.index > 0) {
+        text += &format!(", {age} rounds ago");
+    }
+    if seal.adopted < seal.index {
+        text += &format!("; its block is not here, only that of seal {}", seal.adopted);
+    }
+    text
 }
 
 fn sync(sync: &SyncStatus, style: Style) -> String {

@@ -8,6 +8,9 @@
 //!
 //! Not decided here: what may be signed at a place ([`SignState::admit`]), and what the operator does about it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::rc::Rc;
 
@@ -40,10 +43,13 @@ pub struct Custody {
     verifier: Verifier,
     /// Since when we watch, by a trusted clock.
     since: Option<(Round, Timestamp)>,
-    /// The round in which listening began, the part of a round that does not count.
+    /// The round since which we listen without a break. Its part does not count.
     listening: Option<Round>,
     /// The sign state has changed here and is not on disk yet.
     changed: bool,
+    /// The standing of which the last note was, and the signature that has changed it since.
+    told: Standing,
+    shown: Option<SignRecord>,
     elsewhere: Option<Trace>,
 }
 
@@ -86,14 +92,19 @@ impl Custody {
         db: &dyn Reader,
     ) -> Custody {
         let (since, listening, changed, elsewhere) = (None, None, false, None);
-        let mut custody = Custody { own, network, verifier, since, listening, changed, elsewhere };
+        let (told, shown) = (Standing::Proven, None);
+        let mut custody =
+            Custody { own, network, verifier, since, listening, changed, told, shown, elsewhere };
         let from = signed.block.map_or((Round(0), Slot(0)), |block| (block.round, block.slot));
         let newest = [newest_duty(from, db), custody.newest_block(tip, db)];
         for block in newest.into_iter().flatten() {
             let record = SignRecord::Block(block);
             match signed.place(&record) {
                 Place::Later => custody.doubt(&record, signed),
-                Place::Other => custody.set(Standing::Unproven(Doubt::Elsewhere), signed),
+                Place::Other => {
+                    custody.shown = Some(record);
+                    custody.set(Standing::Unproven(Doubt::Elsewhere), signed);
+                }
                 Place::Earlier | Place::Same => {}
             }
         }
@@ -181,10 +192,9 @@ impl Custody {
         let is_lost = place == Place::Earlier && self.is_lost(&record, signed);
         let is_new = is_lost || matches!(place, Place::Other | Place::Later);
         if is_new && vote.is_signed(&self.network, &self.verifier) {
-            // An instance has no time of its own: after the rounds in which the votes of before are heard.
-            let round = self.network.clock.at(turn.now.wall).map(|(round, _)| round);
-            let began = self.since.map(|(round, _)| Round(round.0 + LISTEN_ROUNDS));
-            let since = round.zip(began).is_some_and(|(round, began)| round > began);
+            // An instance has no time of its own: by then we have heard what was voted before.
+            let now = self.network.clock.at(turn.now.wall);
+            let since = now.is_some_and(|(round, _)| self.has_listened(round));
             self.seen(turn, SignRecord::Vote(record), since, signed);
         }
     }
@@ -233,12 +243,17 @@ impl Custody {
             if view.distrust.is_none() {
                 self.since.get_or_insert((round, turn.now.wall));
             }
-            self.listen(turn, round, view, signed);
+            self.listen(round, view, signed);
         }
         if signed.standing == Standing::New && self.is_before_all(turn.now, view) {
-            self.prove(turn, signed);
+            self.set(Standing::Proven, signed);
         }
-        if self.changed {
+        if signed.standing != self.told {
+            self.told = signed.standing;
+            let record = self.shown.take();
+            turn.out.note(Note::SignState { standing: signed.standing, record });
+        }
+        if self.changed && !turn.out.is_guarded() {
             self.changed = false;
             turn.out.guard(SignRecord::Correction(*signed));
         }
@@ -261,28 +276,26 @@ impl Custody {
         SignStatus { proven, doubt, ready_in, block: signed.block, vote: signed.vote }
     }
 
-    /// The first round in which the state will be proven, if nothing comes between.
+    /// The round before which we must go on listening.
     fn ready_in(&self) -> Option<Round> {
         self.listening.map(|round| Round(round.0 + LISTEN_ROUNDS + 1))
     }
 
-    fn listen(&mut self, turn: &mut Turn, round: Round, view: &View, signed: &mut SignState) {
-        if !matches!(signed.standing, Standing::New | Standing::Waiting) {
-            return;
-        }
+    /// Whether we have listened for two full rounds without a break.
+    fn has_listened(&self, now: Round) -> bool {
+        self.ready_in().is_some_and(|ready| now >= ready)
+    }
+
+    fn listen(&mut self, round: Round, view: &View, signed: &mut SignState) {
         if view.distrust.is_some() || !view.is_listening {
             self.listening = None;
             return;
         }
         self.listening.get_or_insert(round);
-        if self.ready_in().is_some_and(|ready| round >= ready) {
-            self.prove(turn, signed);
+        let waits = matches!(signed.standing, Standing::New | Standing::Waiting);
+        if waits && self.has_listened(round) {
+            self.set(Standing::Proven, signed);
         }
-    }
-
-    fn prove(&mut self, turn: &mut Turn, signed: &mut SignState) {
-        self.set(Standing::Proven, signed);
-        turn.out.note(Note::SignStateProven);
     }
 
     fn seen(&mut self, turn: &mut Turn, record: SignRecord, since: bool, signed: &mut SignState) {
@@ -291,19 +304,21 @@ impl Custody {
             self.found_elsewhere(turn, Trace::Record(record), signed);
             return;
         }
-        let before = signed.standing;
         self.doubt(&record, signed);
-        if let (true, Standing::Unproven(doubt)) = (signed.standing != before, signed.standing) {
-            turn.out.note(Note::SignStateDoubted { doubt, record });
-        }
     }
 
     /// A signature of ours from before shows that the state lacks something.
     fn doubt(&mut self, record: &SignRecord, signed: &mut SignState) {
         self.take_in(record, signed);
         match signed.standing {
-            Standing::Proven => self.set(Standing::Unproven(Doubt::Older), signed),
-            Standing::New => self.set(Standing::Unproven(Doubt::Missing), signed),
+            Standing::Proven => {
+                self.shown = Some(*record);
+                self.set(Standing::Unproven(Doubt::Older), signed);
+            }
+            Standing::New => {
+                self.shown = Some(*record);
+                self.set(Standing::Unproven(Doubt::Missing), signed);
+            }
             // The operator knows that something is lacking.
             Standing::Waiting | Standing::Unproven(_) => {}
         }

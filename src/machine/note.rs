@@ -14,7 +14,7 @@ use crate::types::hash::TxId;
 use crate::types::key::PublicKey;
 use crate::types::message::ByeReason;
 use crate::types::network::Endpoint;
-use crate::types::sign::{Doubt, SignRecord};
+use crate::types::sign::{SignRecord, Standing};
 use crate::types::tx::Tx;
 
 /// A fact.
@@ -36,10 +36,9 @@ pub enum Note {
     SealConflict { index: u64, halts: bool },
     /// A seal is certified. The delay is from the end of its last forging slot, for one decided while we looked on.
     Sealed { seal: SealRef, point: Point, round: Round, delay_ms: Option<u64> },
-    /// Others hold signatures of ours that the sign state lacks: nothing is signed until the operator has decided.
-    SignStateDoubted { doubt: Doubt, record: SignRecord },
-    /// Two rounds of listening are over: we may sign.
-    SignStateProven,
+    /// Whether all our signatures are known, at the start when they may not be, and when it changes; with the signature
+    /// that made the difference.
+    SignState { standing: Standing, record: Option<SignRecord> },
     /// Somebody else signs with our key: the process ends.
     KeyElsewhere { trace: Trace },
     /// What cannot be has come to be: nothing is forged and voted any more.

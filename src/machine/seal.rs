@@ -10,6 +10,7 @@ mod intake;
 mod judge;
 mod open;
 mod own;
+mod pace;
 pub mod proposals;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use super::records::{self, Table};
 use super::seals::Seals;
 use super::status::SealStatus;
 use super::turn::Turn;
-use crate::types::clock::Monotonic;
+use crate::types::clock::{Monotonic, Now};
 use crate::types::key::{SecretKey, Verifier};
 use crate::types::message::{Message, VOTES_MAX};
 use crate::types::network::Network;
@@ -82,8 +83,8 @@ impl Sealing {
     }
 
     /// A vote of a peer.
-    pub fn vote(&mut self, now: Monotonic, from: PeerId, vote: &Vote) {
-        if self.open.as_mut().is_some_and(|open| open.is_of_use(now, vote)) {
+    pub fn vote(&mut self, from: PeerId, vote: &Vote) {
+        if self.open.as_ref().is_some_and(|open| open.is_of_use(vote)) {
             self.intake.push(from, Item::Vote(*vote));
             self.wake();
         }
@@ -169,15 +170,17 @@ impl Sealing {
     }
 
     /// For people: where sealing stands.
-    pub fn status(&self, chain: &Chain, seals: &Seals) -> SealStatus {
+    pub fn status(&self, now: Now, chain: &Chain, seals: &Seals) -> SealStatus {
         let certified = seals.certified();
+        let round = self.network.clock.at(now.wall).map(|(round, _)| round);
         SealStatus {
             index: certified.index,
             height: certified.height,
             round: certified.round,
             adopted: chain.sealed().seal.index,
+            age_rounds: round.map(|round| round.0.saturating_sub(certified.round.0)),
             delay_ms: self.delay_of(certified.index),
-            open: self.open.as_ref().and_then(|open| open.status(&self.network)),
+            open: self.open.as_ref().and_then(|open| open.status(now.mono, &self.network)),
         }
     }
 

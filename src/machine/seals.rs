@@ -105,7 +105,9 @@ impl Seals {
             verifier,
         };
         if let Some(stored) = records::last_seal(db)? {
-            let electorate = seals.voters_of(&stored, db).ok_or("the voters of the last seal")?;
+            let voters = voters_after(db, &seals.network, stored.checkpoint().index)
+                .ok_or("the voters of the last seal")?;
+            let electorate = Rc::new(Electorate::new(&voters));
             if electorate.digest() != stored.checkpoint().voters {
                 return Err("the voters of the last seal");
             }
@@ -258,24 +260,18 @@ impl Seals {
     fn electorate_of(&self, index: u64, db: &dyn Reader) -> Option<Rc<Electorate>> {
         match index.checked_sub(1)? {
             before if before == self.certified.index => Some(self.electorate.clone()),
-            0 => Some(self.founders()),
-            before => self.voters_of(&records::seal(db, before)?, db),
+            before => Some(Rc::new(Electorate::new(&voters_after(db, &self.network, before)?))),
         }
     }
+}
 
-    /// The voters that a seal names, from where they were brought.
-    fn voters_of(&self, stored: &StoredSeal, db: &dyn Reader) -> Option<Rc<Electorate>> {
-        if let Some(voters) = &stored.seal.voters {
-            return Some(Rc::new(Electorate::new(voters)));
-        }
-        match stored.voters_at {
-            0 => Some(self.founders()),
-            at => Some(Rc::new(Electorate::new(&records::seal(db, at)?.seal.voters?))),
-        }
-    }
-
-    fn founders(&self) -> Rc<Electorate> {
-        Rc::new(Electorate::new(&Anchor::genesis(&self.network).state.voters))
+/// The voters that the seal of an index names, from where they were brought; those of genesis are the founders. Nothing
+/// for a seal that is not here.
+pub fn voters_after(db: &dyn Reader, network: &Network, index: u64) -> Option<Vec<Voter>> {
+    let brought_at = if index == 0 { 0 } else { records::seal(db, index)?.voters_at };
+    match brought_at {
+        0 => Some(Anchor::genesis(network).state.voters),
+        at => records::seal(db, at)?.seal.voters,
     }
 }
 

@@ -80,6 +80,9 @@ pub struct SealStatus {
     pub height: Height,
     /// The newest one whose block our chain has and whose state we hold.
     pub adopted: u64,
+    /// Rounds from the sealed one to the present one: 1 while all goes well, and 0 once the present one is sealed. Null
+    /// before the network's origin.
+    pub age_rounds: Option<u64>,
     /// From the end of its last forging slot to its certificate, when it was decided while we looked on.
     pub delay_ms: Option<u64>,
     /// Null while nothing is to be sealed.
@@ -93,6 +96,10 @@ pub struct OpenSeal {
     pub view: u32,
     /// The step that we are in.
     pub step: Step,
+    /// Since a finished round has waited for this seal, as far as we looked on.
+    pub open_ms: u64,
+    /// Whether it takes longer than it should: its first view came to nothing, or it is open for a whole slot.
+    pub late: bool,
     /// Weight of those heard of lately, and how much of it is needed, in percent.
     pub voted_percent: u8,
     pub needed_percent: u8,

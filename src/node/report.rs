@@ -26,7 +26,7 @@ impl Node {
             seal_slot: at.is_some_and(|(_, slot)| !self.network.clock.is_forging(slot)),
             juror: self.present_juror(now),
             tip: self.tip_status(),
-            seal: self.sealing.status(&self.chain, &self.seals),
+            seal: self.sealing.status(now, &self.chain, &self.seals),
             sync: self.sync.status(&self.chain, behind),
             peers: self.peer_counts(),
             mempool: self.mempool.status(),

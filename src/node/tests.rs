@@ -138,7 +138,7 @@ impl World {
             }
             // One connection is enough, and this world has but one.
             Effect::Dial { .. } if index == 1 => {}
-            Effect::Dial { endpoint } if endpoint != bed::endpoint(2) => {
+            Effect::Dial { endpoint } if self.down.is_some() || endpoint != bed::endpoint(2) => {
                 return vec![(index, Event::DialFailed { endpoint })];
             }
             Effect::Dial { endpoint } => {

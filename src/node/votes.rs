@@ -22,6 +22,8 @@ impl Node {
         for outcome in self.sealing.tick(turn, &view, &mut self.signed) {
             match outcome {
                 Outcome::Decided(certificate) => self.decided(turn, certificate),
+                // The first one is what every seal begins with.
+                Outcome::Entered { view: 0, .. } => {}
                 Outcome::Entered { index, view } => {
                     turn.out.note(Note::ViewEntered { index, view });
                 }

@@ -16,8 +16,10 @@ use crate::types::network::Network;
 use crate::types::tx::{Body, Tx};
 
 mod halt;
+mod seal;
 
 pub use halt::{Evidence, HaltDocument};
+pub use seal::{CertificateDocument, SealDocument, VoterDocument};
 
 /// A body with the name and version of its form.
 #[derive(Debug, Serialize)]

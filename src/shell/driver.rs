@@ -284,7 +284,14 @@ fn status_line(engine: &Engine, now: Now) -> String {
         Ok(status) => {
             let peers = status.peers.dialled + status.peers.accepted;
             let doing = if status.sync.behind { "syncing" } else { "up to date" };
-            format!("{doing}, height {}, {peers} peers", status.tip.point.height)
+            let (height, seal) = (status.tip.point.height, &status.seal);
+            let waits = match &seal.open {
+                Some(open) if open.late => {
+                    format!(", sealing waits: {} % voted", open.voted_percent)
+                }
+                Some(_) | None => String::new(),
+            };
+            format!("{doing}, height {height}, seal {}, {peers} peers{waits}", seal.index)
         }
     }
 }

@@ -8,6 +8,7 @@ use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::machine::note::Note;
 use crate::types::evidence::Offence;
+use crate::types::sign::Standing;
 
 /// Logs from now on, once in a process.
 pub fn start(level: LevelFilter) -> Result<(), SetLoggerError> {
@@ -123,15 +124,20 @@ pub fn note_line(note: &Note) -> (Level, String) {
                 point.hash.0.short(),
                 delay.unwrap_or_default()
             );
-            (Level::Info, line)
+            // A newcomer fetches all there are.
+            let level = if delay_ms.is_some() { Level::Info } else { Level::Debug };
+            (level, line)
         }
-        Note::SignStateDoubted { doubt, record } => {
-            (Level::Error, format!("we sign nothing: {doubt} ({record} is ours)"))
-        }
-        Note::SignStateProven => (
-            Level::Info,
-            "nobody has shown a signature of ours that we lack: we may sign".to_owned(),
-        ),
+        Note::SignState { standing, record } => match (standing, record) {
+            (Standing::Proven, _) => (Level::Info, format!("{standing}: we may sign")),
+            (Standing::New | Standing::Waiting, _) => {
+                (Level::Warn, format!("we sign nothing yet: {standing}"))
+            }
+            (Standing::Unproven(_), Some(record)) => {
+                (Level::Error, format!("we sign nothing: {standing} ({record} is ours)"))
+            }
+            (Standing::Unproven(_), None) => (Level::Error, format!("we sign nothing: {standing}")),
+        },
         Note::KeyElsewhere { trace } => {
             (Level::Error, format!("somebody else signs with our key: {trace}"))
         }

@@ -3,6 +3,7 @@
 //! The wrapper has the node's key. It signs second blocks, keeps blocks back, puts invalid ones in their place, claims
 //! better chains, and pushes blocks and messages that nobody may send. It knows no secret but its own.
 
+mod ring;
 mod voting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use super::cast::Cast;
 use super::disk::Disk;
 use super::faults::FaultKind;
 use super::forgery::{self, Forgery};
+use super::network::Net;
 use super::oracle::Oracle;
 use crate::machine::event::{Effect, Event, PeerId};
 use crate::machine::records::{self, Batch, Table};
@@ -24,6 +26,7 @@ use crate::types::rng::Rng;
 use crate::types::sign::SignRecord;
 use crate::types::tx::Tx;
 
+pub use ring::Ring;
 use voting::{BadVoter, halves, is_about_seals};
 
 /// What a host does besides its node.
@@ -62,6 +65,7 @@ pub struct View<'a> {
     pub cast: &'a Cast,
     pub disk: &'a Disk,
     pub oracle: &'a Oracle,
+    pub net: &'a Net,
     pub now: Now,
     /// Virtual milliseconds.
     pub time: u64,
@@ -69,7 +73,7 @@ pub struct View<'a> {
 
 impl Byzantine {
     /// An honest host so far; `ring` is with whom it shares its key.
-    pub fn new(key: SecretKey, ring: Rc<Vec<SecretKey>>, mut rng: Rng) -> Byzantine {
+    pub fn new(key: SecretKey, ring: Rc<Ring>, mut rng: Rng) -> Byzantine {
         Byzantine {
             voter: BadVoter::new(key.clone(), ring, rng.fork("voter")),
             key,
@@ -105,8 +109,9 @@ impl Byzantine {
             return Some(Vec::new());
         }
         let answer = if let Message::WantBodies { request, points } = &**message {
-            let mine = points.iter().map_while(|point| self.blocks.get(point));
-            let bodies: Vec<Vec<Tx>> = mine.cloned().collect();
+            let shared = |point: &Point| self.voter.ring.body(point);
+            let mine = |point| self.blocks.get(point).cloned().or_else(|| shared(point));
+            let bodies: Vec<Vec<Tx>> = points.iter().map_while(mine).collect();
             if bodies.is_empty() {
                 let hidden = points.iter().any(|point| self.is_hidden(&point.hash));
                 return hidden.then(Vec::new);
@@ -263,6 +268,10 @@ impl Byzantine {
         }
         let habits: Vec<FaultKind> =
             self.habits.iter().copied().filter(|habit| *habit != FaultKind::Lie).collect();
+        if self.keeps_for_ring(header, view) {
+            self.treated.insert(hash, Treatment::Hidden { until: None });
+            return Treatment::Hidden { until: None };
+        }
         let treatment = match habits.get(self.rng.index(habits.len().max(1))) {
             Some(FaultKind::TwoBlocks) => {
                 self.replace(header, Forgery::Twin, view).map(Treatment::Twin)
@@ -286,6 +295,24 @@ impl Byzantine {
         treatment
     }
 
+    /// The last block of a round is what a plot is made of.
+    fn keeps_for_ring(&mut self, header: &SignedHeader, view: &View) -> bool {
+        let last = header.header.slot.0 + 1 == view.cast.network.clock.slots;
+        let plots = self.habits.contains(&FaultKind::Byzantine) && !self.voter.ring.is_empty();
+        if !last || !plots {
+            return false;
+        }
+        let point = header.point();
+        let written = self.written.get(&point).cloned();
+        let Some(messages) = written.or_else(|| records::body(view.disk, &point)) else {
+            return false;
+        };
+        let ids = messages.iter().map(Tx::id).collect();
+        let block = Rc::new(Message::NewBlock { header: header.clone(), ids });
+        self.voter.ring.hide(block, point, messages);
+        true
+    }
+
     /// Makes another block of an own one, remembers its body, and announces it.
     fn replace(
         &mut self,
@@ -307,6 +334,14 @@ impl Byzantine {
             self.blocks.insert(block.header.point(), block.messages);
         }
         Message::NewBlock { header: block.header, ids }
+    }
+
+    /// Its part in the newest plot of those with whom it colludes.
+    pub fn show_plot(&mut self, peers: &[PeerId], view: &View) -> Vec<Effect> {
+        match self.habits.contains(&FaultKind::Byzantine) {
+            true => self.voter.show(peers, view),
+            false => Vec::new(),
+        }
     }
 
     /// What it pushes unasked, once in a while, to peers that are ready.

@@ -23,7 +23,7 @@ use crate::types::clock::{Round, Slot};
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::key::PublicKey;
 use crate::types::message::{ByeReason, Message};
-use crate::types::sign::BlockRecord;
+use crate::types::sign::{BlockRecord, Standing};
 use crate::types::tx::{Tx, TxKey};
 use chain::Held;
 use seals::SealWatch;
@@ -229,7 +229,7 @@ impl Checks {
             }
             Note::MessageAccepted { id } => self.accepted(time, index, &hosts[index], id),
             Note::Equivocation(_) => self.equivocations += 1,
-            Note::SignStateDoubted { .. } => {
+            Note::SignState { standing: Standing::Unproven(_), .. } => {
                 if hosts[index].honest {
                     self.violation(time, Some(index), format!("{note:?}"));
                 }
@@ -241,7 +241,7 @@ impl Checks {
             | Note::Sealed { .. }
             | Note::SealConflict { .. }
             | Note::Halted { .. }
-            | Note::SignStateProven
+            | Note::SignState { .. }
             | Note::KeyElsewhere { .. }
             | Note::PeerReady { .. }
             | Note::ClockStepped { .. }

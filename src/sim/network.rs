@@ -158,6 +158,11 @@ impl Net {
         self.links[link].ends[side]
     }
 
+    /// The host at the other end.
+    pub fn host_of(&self, peer: PeerId) -> usize {
+        self.end(other(peer)).host
+    }
+
     /// The connections of a host.
     pub fn of(&self, host: usize) -> Vec<PeerId> {
         self.open[host].iter().copied().collect()

@@ -11,6 +11,7 @@ use super::world::World;
 use crate::types::clock::{Round, Slot};
 use crate::types::message::Message;
 use crate::types::rng::Rng;
+use crate::types::sign::Standing;
 
 /// How a newcomer caught up.
 #[derive(Debug)]
@@ -71,6 +72,10 @@ pub fn sync(seed: &str) -> Sync {
         world.hosts[host].disk = best.disk(&cast);
     }
     world.hosts[FORKED].disk = shorter.disk(&cast);
+    for host in &mut world.hosts {
+        // The chain has blocks of theirs, which nobody has signed here.
+        host.disk.signed.standing = Standing::Waiting;
+    }
     world.hosts[DROPPER].drops_after_bodies = true;
     // The peers know of nobody but the newcomer: each keeps the chain that it has.
     for one in STALLER..=FULL {

@@ -135,6 +135,13 @@ impl World {
         }
     }
 
+    /// Whether every honest host has adopted a seal of this round, or of a later one.
+    pub fn all_have_sealed(&self, round: Round) -> bool {
+        let honest = (0..self.hosts.len()).filter(|index| self.hosts[*index].honest);
+        let mut adopted = honest.map(|index| self.checks.seals.adopted(index));
+        adopted.all(|adopted| adopted.is_some_and(|checkpoint| checkpoint.round >= round))
+    }
+
     /// Every honest host has adopted a seal of this round, or of a later one.
     pub fn check_seals(&mut self, round: Round) {
         for index in (0..self.hosts.len()).filter(|index| self.hosts[*index].honest) {

@@ -11,7 +11,7 @@ mod trouble;
 
 use std::rc::Rc;
 
-use super::byzantine::{Byzantine, View};
+use super::byzantine::{Byzantine, Ring, View};
 use super::cast::Cast;
 use super::checks::Checks;
 use super::clock::HostClock;
@@ -26,7 +26,6 @@ use crate::machine::status::Status;
 use crate::types::block::Point;
 use crate::types::clock::{Round, Slot, Timestamp};
 use crate::types::hash::Hash;
-use crate::types::key::SecretKey;
 use crate::types::network::Endpoint;
 use crate::types::rng::Rng;
 
@@ -71,6 +70,8 @@ pub enum Task {
     Heal,
     /// A Byzantine host or a stranger may do something.
     Impulse(usize),
+    /// A colluding host does its part.
+    Plot(usize),
     /// A client submits a report of a test of this round; which one, the number says.
     Submit {
         round: Round,
@@ -101,6 +102,8 @@ pub struct World {
     rng: Rng,
     frames: u64,
     requests: Vec<Round>,
+    /// Who colludes.
+    ring: Rc<Ring>,
     /// Cuts that wait for a step of an instance, or have come with it.
     step_cuts: Vec<StepCut>,
     /// Events of the host that had the last one, in this millisecond.
@@ -113,7 +116,7 @@ impl World {
         let mut clocks = rng.fork("clocks");
         let colludes = |fault: &&Fault| fault.kind == FaultKind::Byzantine && fault.amount != 0;
         let ring = plan.iter().filter(colludes).map(|fault| cast.keys[fault.host].clone());
-        let ring: Rc<Vec<SecretKey>> = Rc::new(ring.collect());
+        let ring = Ring::new(ring.collect());
         let hosts: Vec<Host> = cast
             .keys
             .iter()
@@ -125,7 +128,7 @@ impl World {
                 let habits =
                     plan.iter().any(|fault| fault.host == index && fault.kind.is_byzantine());
                 host.honest = index < cast.nodes && !habits;
-                let shared = ring.iter().any(|other| other.public() == key.public());
+                let shared = ring.keys.iter().any(|other| other.public() == key.public());
                 let ring = if shared { ring.clone() } else { Rc::default() };
                 host.byzantine =
                     (!host.honest).then(|| Byzantine::new(key.clone(), ring, rng.fork("wrapper")));
@@ -143,6 +146,7 @@ impl World {
             plan,
             frames: 0,
             requests: Vec::new(),
+            ring,
             step_cuts: Vec::new(),
             storm: (0, 0, 0),
             cast,
@@ -204,7 +208,7 @@ impl World {
     fn view(&self, host: usize) -> View<'_> {
         let now = self.hosts[host].clock.now(self.now);
         let (disk, oracle) = (&self.hosts[host].disk, &self.checks.oracle);
-        View { cast: &self.cast, disk, oracle, now, time: self.now }
+        View { cast: &self.cast, disk, oracle, net: &self.net, now, time: self.now }
     }
 
     fn perform_task(&mut self, task: Task) {
@@ -224,6 +228,7 @@ impl World {
             Task::FaultEnds(index) => self.end_fault(index),
             Task::Heal => self.heal(),
             Task::Impulse(host) => self.impulse(host),
+            Task::Plot(host) => self.show_plot(host),
             Task::Submit { round, draw } => self.submit(round, draw),
             Task::Inspect => self.inspect(),
             Task::Better { host, life, than } => {

@@ -14,7 +14,8 @@ use hypernode::shell::store::Store;
 use hypernode::types::clock::{Round, Slot};
 use hypernode::types::hash::{BlockHash, Hash};
 use hypernode::types::key::PublicKey;
-use hypernode::types::sign::{BlockRecord, SignRecord};
+use hypernode::types::seal::Step;
+use hypernode::types::sign::{BlockRecord, Lock, SignRecord, VoteRecord};
 
 use crate::disk;
 
@@ -27,6 +28,18 @@ fn record(step: u32, byte: u8) -> SignRecord {
         round: Round(1),
         slot: Slot(step),
         hash: BlockHash(Hash([byte; 32])),
+    })
+}
+
+fn vote(step: u32, byte: u8) -> SignRecord {
+    let value = Hash([byte; 32]);
+    let lock = Some(Lock { view: step, value });
+    SignRecord::Vote(VoteRecord {
+        index: 1,
+        view: step,
+        step: Step::Commit,
+        value: Some(value),
+        lock,
     })
 }
 
@@ -74,6 +87,7 @@ fn work_of_the_child() {
     let mut store = Store::open(&dir, NETWORK, 1 << 20).unwrap();
     for step in 0..STEPS {
         guard.record(record(step, 1)).unwrap();
+        guard.record(vote(step, 1)).unwrap();
         writeln!(std::io::stdout(), "guarded").unwrap();
         // Where the driver has written and not yet sent.
         crash::point();
@@ -101,6 +115,13 @@ fn die_at(at: u64, dir: &Path) -> bool {
         let second = guard.record(record(newest, 9));
         assert!(matches!(second, Err(GuardError::Refused(_))), "point {at}");
     }
+    let voted = guard.state().vote.map_or(0, |vote| vote.view + 1);
+    assert!((guarded..=signed).contains(&voted), "point {at}: {voted} of {words}");
+    if let Some(newest) = voted.checked_sub(1) {
+        assert_eq!(guard.state().vote.map(SignRecord::Vote), Some(vote(newest, 1)), "point {at}");
+        let second = guard.record(vote(newest, 9));
+        assert!(matches!(second, Err(GuardError::Refused(_))), "point {at}");
+    }
 
     let store = Store::open(dir, NETWORK, 1 << 20).unwrap();
     let reader = store.reader();
@@ -123,5 +144,5 @@ fn a_death_at_any_write_loses_nothing_acknowledged() {
         }
         at += 1;
     }
-    assert!(at > u64::from(STEPS) * 5, "only {at} points");
+    assert!(at > u64::from(STEPS) * 8, "only {at} points");
 }

@@ -9,7 +9,7 @@
 #![allow(clippy::disallowed_methods, reason = "real nodes keep real time")]
 #![cfg(debug_assertions)]
 
-mod member;
+pub mod member;
 
 use std::collections::BTreeSet;
 use std::fs;

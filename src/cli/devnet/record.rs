@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::recipe::Recipe;
 use super::watch::Answer;
-use crate::machine::status::{Duty, Status};
+use crate::machine::status::{Duty, OpenSeal, Status};
 use crate::shell::document::HeaderDocument;
 use crate::shell::engine::RecentBlock;
 use crate::types::address::Address;
@@ -14,6 +14,10 @@ use crate::types::block::Point;
 use crate::types::clock::{Round, Slot, Timestamp};
 use crate::types::hash::BlockHash;
 use crate::types::network::Network;
+
+mod seals;
+
+pub use seals::{SealRecord, SeenSeal};
 
 /// Slots and blocks remembered: days of the shortest slots, in a few tens of MiB. The oldest rounds leave first and are
 /// no longer counted.
@@ -37,6 +41,15 @@ pub struct Record {
     jurors: BTreeMap<(Round, Slot), usize>,
     /// Slots during which a node answered.
     heard: BTreeSet<(Round, Slot, usize)>,
+    seals: SealRecord,
+}
+
+/// What an answer brought that nobody had before.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// In the order of their slots.
+    pub blocks: Vec<RecentBlock>,
+    pub seal: Option<SeenSeal>,
 }
 
 /// The sum over some rounds.
@@ -51,6 +64,13 @@ pub struct Summary {
     pub missed: BTreeMap<String, u64>,
     /// Valid blocks seen that are not under the final tip.
     pub forks: u64,
+    /// Rounds counted whose last block under the final tip is at or below a sealed height.
+    pub sealed_rounds: u64,
+    /// From the end of the last forging slot to the certificate at the fastest node: median over the seals of the rounds
+    /// counted; null without one.
+    pub seal_delay_ms: Option<u64>,
+    /// The same for the round that waited longest for a certificate that covers it.
+    pub seal_delay_max_ms: Option<u64>,
     /// Null for a node that is dead or stopped.
     pub final_tip: BTreeMap<String, Option<Point>>,
 }
@@ -67,27 +87,29 @@ impl Record {
             duties: BTreeMap::new(),
             jurors: BTreeMap::new(),
             heard: BTreeSet::new(),
+            seals: SealRecord::new(recipe.network.clock),
         }
     }
 
-    /// Takes an answer in; the blocks that nobody had before come back, in their order.
-    pub fn take(&mut self, answer: Answer) -> Vec<RecentBlock> {
+    /// Takes an answer in; what nobody had before comes back.
+    pub fn take(&mut self, answer: Answer) -> News {
+        let mut news = News::default();
         if let Some(status) = &answer.status {
             self.hear(answer.node, status);
+            news.seal = self.seals.take(status.time, &status.seal);
         }
         if let Some(place) = self.statuses.get_mut(answer.node) {
             *place = answer.status;
         }
-        let mut new = Vec::new();
         for block in answer.blocks {
             let key = (block.round, block.slot, block.point.hash);
             if self.blocks.insert(key, block).is_none() {
-                new.push(block);
+                news.blocks.push(block);
             }
         }
         self.forget();
-        new.sort_by_key(|block| (block.round, block.slot));
-        new
+        news.blocks.sort_by_key(|block| (block.round, block.slot));
+        news
     }
 
     /// The last status of a node; nothing when it did not answer.
@@ -143,6 +165,23 @@ impl Record {
         from.next().is_some_and(|((r, s, _), _)| (*r, *s) == (round, slot))
     }
 
+    /// The seals seen.
+    pub fn seals(&self) -> &SealRecord {
+        &self.seals
+    }
+
+    /// The instance that is late, as the node sees it that is furthest in it, and the names of those it has not heard.
+    pub fn waiting(&self) -> Option<(&OpenSeal, Vec<String>)> {
+        let sealed = self.seals.newest().map_or(0, |seal| seal.index);
+        let statuses = self.statuses.iter().flatten();
+        let open = statuses.filter_map(|status| status.seal.open.as_ref());
+        let late = open.filter(|open| open.late && open.index > sealed);
+        let open = late.max_by_key(|open| (open.view, open.open_ms))?;
+        let missing = |address: &Address| open.missing.contains(&address.to_string());
+        let names = self.members.iter().filter(|(_, address)| missing(address));
+        Some((open, names.map(|(name, _)| name.clone()).collect()))
+    }
+
     /// The newest blocks, newest first.
     pub fn newest(&self) -> impl Iterator<Item = &RecentBlock> {
         self.blocks.values().rev()
@@ -180,6 +219,7 @@ impl Record {
         let is_fork = |seen: &&RecentBlock| {
             (from..until).contains(&seen.round) && !on_chain.contains(&seen.point.hash)
         };
+        let seals = self.seals.sum(from..until, chain);
         let names = self.members.iter().map(|(name, _)| name.clone());
         Summary {
             nodes: self.members.len(),
@@ -188,6 +228,9 @@ impl Record {
             blocks,
             missed,
             forks: self.blocks.values().filter(is_fork).count() as u64,
+            sealed_rounds: seals.rounds,
+            seal_delay_ms: seals.delay_ms,
+            seal_delay_max_ms: seals.delay_max_ms,
             final_tip: names.zip(tips.iter().copied()).collect(),
         }
     }

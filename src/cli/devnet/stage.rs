@@ -15,6 +15,7 @@ use super::recipe::{Recipe, Wish};
 use super::record::{Record, Summary, common_tip};
 use super::view::{Scene, View};
 use super::watch::{self, Answer};
+use crate::cli::duration::precise;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::number::count;
@@ -119,6 +120,9 @@ impl Stage {
             }
         };
         let tips = self.tips(since, until);
+        if let Some(last) = last.filter(|_| !stopped) {
+            self.wait_until_sealed(last);
+        }
         self.finish(base, rounds, tips, out)
     }
 
@@ -193,9 +197,10 @@ impl Stage {
         };
         let turn = smol::block_on(stop.or(pause));
         while let Ok(answer) = self.answers.try_recv() {
-            let new = self.record.take(answer);
-            self.view.blocks(&new, &self.record);
+            let news = self.record.take(answer);
+            self.view.tell(&news, &self.record);
         }
+        self.view.waiting(&self.record);
         self.look_at_crew();
         let clock = self.recipe.network.clock;
         let scene = Scene { now: self.clock.now().wall, clock, lives: &self.lives };
@@ -228,6 +233,17 @@ impl Stage {
                 return tips;
             }
             self.turn();
+        }
+    }
+
+    /// The seal of the last round has as long as it should take, one slot; and we one question more.
+    fn wait_until_sealed(&mut self, round: Round) {
+        let clock = self.recipe.network.clock;
+        let until = clock.end_of_forging(round).plus(clock.slot_ms + ASK_MS_MAX);
+        while !self.record.seals().closes(round) && self.now() < until {
+            if self.turn() == Turn::Stop {
+                return;
+            }
         }
     }
 
@@ -278,9 +294,21 @@ fn seal_slots(clock: Clock, round: Round) -> (Timestamp, Timestamp) {
     (clock.start_of(round, Slot(clock.slots)), clock.start_of(round.next(), Slot(0)))
 }
 
+fn sealed(summary: &Summary, counted: u64) -> String {
+    let text = format!("{} of {} sealed", summary.sealed_rounds, count(counted, "round"));
+    match (summary.seal_delay_ms, summary.seal_delay_max_ms) {
+        (Some(median), Some(most)) => {
+            let (median, most) = (precise(median), precise(most));
+            format!("{text}, {median} after the last slot (median), {most} at most")
+        }
+        _ => text,
+    }
+}
+
 fn print(summary: &Summary, agreed: bool, out: &mut Output) -> Result<(), Failure> {
-    let Summary { nodes, rounds, forging_slots, blocks, missed, forks, final_tip } = summary;
+    let Summary { nodes, rounds, forging_slots, blocks, missed, forks, final_tip, .. } = summary;
     out.line("")?;
+    let counted = rounds.saturating_sub(1);
     let (nodes, rounds) = (count(*nodes as u64, "node"), count(*rounds, "round"));
     match (blocks * 100).checked_div(*forging_slots) {
         None => out.line(format_args!("{nodes}; no round but the first, which is not counted"))?,
@@ -293,6 +321,7 @@ fn print(summary: &Summary, agreed: bool, out: &mut Output) -> Result<(), Failur
                 out.line(format_args!("{count} missed: {reason}"))?;
             }
             out.line(format_args!("{} beside the chain", count(*forks, "valid block")))?;
+            out.line(sealed(summary, counted))?;
         }
     }
     match final_tip.values().flatten().next() {

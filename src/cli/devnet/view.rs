@@ -5,9 +5,10 @@ use std::path::Path;
 
 use super::crew::Life;
 use super::recipe::{Member, Recipe};
-use super::record::Record;
-use crate::cli::duration::words;
+use super::record::{News, Record, SeenSeal};
+use crate::cli::duration::{precise, words};
 use crate::cli::number::count;
+use crate::cli::seal;
 use crate::cli::style::Style;
 use crate::cli::table::Table;
 use crate::machine::status::Status;
@@ -17,7 +18,7 @@ use crate::types::clock::{Clock, Round, Slot, Timestamp};
 /// Blocks in the picture.
 const BLOCKS_SHOWN: usize = 5;
 /// Lines besides nodes and blocks, and the one that the cursor stands on.
-const LINES_BESIDES: usize = 12;
+const LINES_BESIDES: usize = 13;
 /// Size of a terminal that does not say.
 const SIZE: (usize, usize) = (80, 24);
 
@@ -34,6 +35,8 @@ pub struct View {
     /// The command that shows more of a node.
     ask: String,
     title: String,
+    /// For whom a seal waited when that was last said, and which.
+    missing: Option<(u64, Vec<String>)>,
     abandoned: bool,
 }
 
@@ -68,6 +71,7 @@ impl View {
             drawn: 0,
             size: SIZE,
             ask: ask(recipe),
+            missing: None,
             abandoned: false,
             title: format!(
                 "hypernode devnet: {nodes}, {} + {} slots of {}, in {}",
@@ -87,13 +91,29 @@ impl View {
         }
     }
 
-    /// Blocks that nobody had before.
-    pub fn blocks(&mut self, blocks: &[RecentBlock], record: &Record) {
+    /// Blocks and seals that nobody had before.
+    pub fn tell(&mut self, news: &News, record: &Record) {
         if self.terminal {
             return;
         }
-        for block in blocks {
+        for block in &news.blocks {
             self.write(&format!("{}\n", block_line(block, record)));
+        }
+        if let Some(seal) = &news.seal {
+            self.write(&format!("{}\n", seal_line(seal)));
+        }
+    }
+
+    /// Says once for whom a seal waits.
+    pub fn waiting(&mut self, record: &Record) {
+        let waiting = record.waiting();
+        let missing = waiting.as_ref().map(|(open, missing)| (open.index, missing.clone()));
+        if self.terminal || missing.is_none() || missing == self.missing {
+            return;
+        }
+        self.missing = missing;
+        if let Some((open, missing)) = waiting {
+            self.write(&format!("{}\n", seal::waiting(open, &missing)));
         }
     }
 
@@ -167,9 +187,15 @@ impl View {
 
     fn lines(&self, scene: &Scene<'_>, record: &mut Record, height: usize) -> Vec<String> {
         let style = self.style;
-        let mut lines = vec![style.bold(&self.title), self.moment(scene, record), String::new()];
+        let mut lines = vec![
+            style.bold(&self.title),
+            self.moment(scene, record),
+            self.sealing(record),
+            String::new(),
+        ];
         let room = height.saturating_sub(LINES_BESIDES).max(3);
-        let mut table = Table::new(&["", ">height", "tip", ">forged", ">missed", ">peers", ""]);
+        let mut table =
+            Table::new(&["", ">height", "tip", ">seal", ">forged", ">missed", ">peers", ""]);
         for (node, life) in scene.lives.iter().enumerate().take(room) {
             table.row(row(node, *life, scene, record));
         }
@@ -190,6 +216,15 @@ impl View {
         lines
     }
 
+    /// The newest seal, or why the next one is late.
+    fn sealing(&self, record: &Record) -> String {
+        match (record.waiting(), record.seals().newest()) {
+            (Some((open, missing)), _) => self.style.warn(seal::waiting(open, &missing)),
+            (None, Some(seal)) => seal_line(seal),
+            (None, None) => "no seal yet".to_owned(),
+        }
+    }
+
     /// The round as a bar of slots: filled, empty, now, to come; then the seal slots.
     fn moment(&self, scene: &Scene<'_>, record: &mut Record) -> String {
         let (clock, style) = (scene.clock, self.style);
@@ -208,7 +243,11 @@ impl View {
         }
         bar.push(' ');
         for slot in (clock.slots..clock.slots + clock.seal_slots).map(Slot) {
-            bar += &if slot == now { style.warn("▷") } else { style.dim("·") };
+            bar += &match record.seals().closes(round) {
+                true => style.good("◆"),
+                false if slot == now => style.warn("▷"),
+                false => style.dim("·"),
+            };
         }
         let left = wait(clock.end_of(round, now).since(scene.now));
         let doing = doing(round, now, clock, record);
@@ -231,7 +270,7 @@ fn row(node: usize, life: Life, scene: &Scene<'_>, record: &Record) -> Vec<Strin
     let name = record.name(node).to_owned();
     let empty = || String::new();
     let Some(status) = record.status(node) else {
-        let cells = [empty(), empty(), empty(), empty(), empty(), life.to_string()];
+        let cells = [empty(), empty(), empty(), empty(), empty(), empty(), life.to_string()];
         return std::iter::once(name).chain(cells).collect();
     };
     let peers = status.peers.dialled + status.peers.accepted;
@@ -245,6 +284,7 @@ fn row(node: usize, life: Life, scene: &Scene<'_>, record: &Record) -> Vec<Strin
         name,
         status.tip.point.height.to_string(),
         status.tip.point.hash.0.short(),
+        status.seal.index.to_string(),
         status.duties.forged.to_string(),
         status.duties.missed.to_string(),
         peers.to_string(),
@@ -272,6 +312,14 @@ fn block_line(block: &RecentBlock, record: &Record) -> String {
     let (hash, forger) = (point.hash.0.short(), record.forger(block));
     let messages = count(u64::from(block.messages), "message");
     format!("block {} {hash}  round {round} slot {slot}  {forger}  {messages}", point.height)
+}
+
+fn seal_line(seal: &SeenSeal) -> String {
+    let SeenSeal { index, round, height, delay_ms } = seal;
+    format!(
+        "seal {index}  round {round}, block {height}, {} after its last slot",
+        precise(*delay_ms)
+    )
 }
 
 fn ask(recipe: &Recipe) -> String {

@@ -7,6 +7,7 @@ use super::instance::{Input, Instance, Output, timeout_ms};
 use super::intake::{Checked, Item};
 use super::judge::{Basis, Judge};
 use super::own::{OwnVotes, Wanted};
+use super::pace::Pace;
 use super::proposals::Verdict;
 use super::votes::{Agreement, Cast};
 use super::{Outcome, View};
@@ -31,8 +32,7 @@ const CHECKPOINTS_MAX: usize = 64;
 const PROPOSALS_MAX: usize = 4;
 /// Voters named in status as not having voted.
 const MISSING_MAX: usize = 16;
-/// Of a later view than ours a voter's word is taken this often per base time: who runs through views alone would have
-/// everybody relay them.
+/// A voter may go on to another view later than ours this often per base time.
 const LATER_PER_BASE: u64 = 2;
 
 /// One instance, from the adoption of the seal before until it is decided.
@@ -43,7 +43,8 @@ pub struct Open {
     slot_ms: u64,
     own: Option<u16>,
     instance: Instance,
-    started: bool,
+    /// When its first view began here.
+    started: Option<Monotonic>,
     judge: Judge,
     basis: Option<Basis>,
     checkpoints: VecDeque<(Hash, Checkpoint)>,
@@ -52,7 +53,7 @@ pub struct Open {
     /// The highest prepare quorum known.
     prepared: Option<Quorum>,
     timers: BTreeMap<(u32, Step), Monotonic>,
-    later: BTreeMap<u16, Monotonic>,
+    pace: Pace,
     said: OwnVotes,
     /// Who was asked last for the votes we lack.
     asked: Option<PeerId>,
@@ -77,14 +78,14 @@ impl Open {
             slot_ms: network.clock.slot_ms,
             own,
             instance: Instance::new(index, electorate.clone(), own),
-            started: false,
+            started: None,
             judge: Judge::default(),
             basis: None,
             checkpoints: VecDeque::new(),
             proposals: BTreeMap::new(),
             prepared: None,
             timers: BTreeMap::new(),
-            later: BTreeMap::new(),
+            pace: Pace::default(),
             said: OwnVotes::default(),
             asked: None,
             electorate,
@@ -107,20 +108,9 @@ impl Open {
     }
 
     /// Whether a vote of this instance can change anything, before its signature is verified.
-    pub fn is_of_use(&mut self, now: Monotonic, vote: &Vote) -> bool {
-        let Some(position) = self.electorate.position(&vote.voter) else { return false };
-        if vote.index != self.index || vote.step == Step::Propose || self.is_decided() {
-            return false;
-        }
-        if self.instance.view() >= Some(vote.view) {
-            return true;
-        }
-        let free_at = self.later.get(&position).copied().unwrap_or_default();
-        if now < free_at {
-            return false;
-        }
-        self.later.insert(position, now.plus(self.base_ms() / LATER_PER_BASE));
-        true
+    pub fn is_of_use(&self, vote: &Vote) -> bool {
+        let is_ours = vote.index == self.index && self.electorate.position(&vote.voter).is_some();
+        is_ours && vote.step != Step::Propose && !self.is_decided()
     }
 
     /// Whether a proposal is by the proposer of a view that is not over, and belongs together.
@@ -182,6 +172,11 @@ impl Open {
         match checked.item {
             Item::Vote(vote) => {
                 let Some(cast) = Cast::of(&vote, &self.electorate) else { return };
+                let is_later = Some(cast.view) > self.instance.view();
+                let (now, pause_ms) = (turn.now.mono, self.base_ms() / LATER_PER_BASE);
+                if is_later && !self.pace.admits(cast.voter, cast.view, now, pause_ms) {
+                    return;
+                }
                 let is_held = self.instance.holds(&cast);
                 self.input(turn.now, Input::Vote(cast), outcomes);
                 if !is_held && self.instance.holds(&cast) {
@@ -198,6 +193,9 @@ impl Open {
                 });
                 if is_first {
                     self.proposals.insert(cast.view, (*proposal).clone());
+                    if self.proposals.len() > PROPOSALS_MAX {
+                        self.proposals.pop_last();
+                    }
                 }
                 let is_held = self.instance.holds(&cast);
                 let verdict = self.verdict(turn, view, &proposal.checkpoint);
@@ -224,8 +222,8 @@ impl Open {
     ) {
         let basis = Basis::new(turn.now, network, view.chain);
         if self.basis.replace(basis) != Some(basis) {
-            if !self.started && self.candidate(turn, view).is_some() {
-                self.started = true;
+            if self.started.is_none() && self.candidate(turn, view).is_some() {
+                self.started = Some(turn.now.mono);
                 self.input(turn.now, Input::Start, outcomes);
             }
             let values: Vec<Checkpoint> =
@@ -322,7 +320,7 @@ impl Open {
     /// Says all again when the step has not changed for a base time, and asks one peer for the votes that we lack.
     pub fn repeat(&mut self, turn: &mut Turn, view: &View) {
         let due = self.said.again_at().is_some_and(|at| turn.now.mono >= at);
-        if self.is_decided() || !self.started || !due {
+        if self.is_decided() || self.started.is_none() || !due {
             return;
         }
         self.said.rest_until(turn.now.mono.plus(self.base_ms()));
@@ -347,12 +345,14 @@ impl Open {
             return now.mono;
         }
         let timers = self.timers.values().copied();
-        let due = timers.chain(self.said.again_at().filter(|_| self.started)).min();
+        let due = timers.chain(self.said.again_at().filter(|_| self.started.is_some())).min();
         due.unwrap_or(Monotonic(u64::MAX))
     }
 
     /// For people: how far it is, and who has not voted.
-    pub fn status(&self, network: &Network) -> Option<OpenSeal> {
+    pub fn status(&self, now: Monotonic, network: &Network) -> Option<OpenSeal> {
+        let view = self.instance.view()?;
+        let open_ms = now.since(self.started?);
         let turnout = self.instance.votes().turnout();
         let address = |position: &u16| {
             let voter = self.electorate.voter(*position)?;
@@ -360,8 +360,10 @@ impl Open {
         };
         Some(OpenSeal {
             index: self.index,
-            view: self.instance.view()?,
+            view,
             step: self.instance.stage(),
+            open_ms,
+            late: view > 0 || open_ms >= self.slot_ms,
             voted_percent: turnout.percent,
             needed_percent: 67,
             missing_count: u32::try_from(turnout.missing.len()).unwrap_or(u32::MAX),
@@ -379,7 +381,7 @@ impl Open {
         for output in outputs {
             match output {
                 Output::Entered { view } => {
-                    self.started = true;
+                    self.started.get_or_insert(now.mono);
                     self.timers.clear();
                     self.proposals = self.proposals.split_off(&view);
                     self.said.rest_until(now.mono.plus(self.base_ms()));

@@ -21,6 +21,36 @@ fn a_round_is_sealed_in_its_seal_slot() {
     }
 }
 
+#[test]
+fn status_says_for_whom_sealing_waits() {
+    let mut world = World::new(2);
+    world.run_until(6 * SLOT_MS);
+    world.down = Some(1);
+    world.deliver(0, Event::Disconnected { peer: PeerId(1), fault: Fault::None });
+    let seal = |world: &World| world.nodes[0].status(world.now()).seal;
+    assert_eq!((seal(&world).index, seal(&world).age_rounds), (1, Some(1)));
+    assert_eq!(seal(&world).open, None, "nothing is to be sealed");
+
+    world.run_until(11 * SLOT_MS + 200);
+    let open = seal(&world).open.expect("round 1 is over");
+    let absent = world.network.address_of(&bed::key(2).public()).to_string();
+    assert_eq!((open.index, open.view, open.late), (2, 0, false), "it has just begun");
+    assert_eq!((open.voted_percent, open.needed_percent), (50, 67));
+    assert_eq!((open.missing, open.missing_count), (vec![absent], 1));
+    world.run_until(12 * SLOT_MS + 200);
+    let open = seal(&world).open.expect("nobody else can vote");
+    assert!(open.late && open.open_ms >= SLOT_MS, "{open:?}");
+    assert_eq!(seal(&world).age_rounds, Some(2));
+
+    world.down = None;
+    for node in [0, 1] {
+        world.deliver(node, Event::Disconnected { peer: PeerId(1), fault: Fault::None });
+    }
+    world.run_until(18 * SLOT_MS);
+    let seal = seal(&world);
+    assert_eq!((seal.round, seal.age_rounds, seal.open), (Round(2), Some(1), None));
+}
+
 /// Node 0 dies in the event of a vote of its in round 0, after so many of its effects, and comes back later. Whether it
 /// came to that.
 fn dies_voting(vote: usize, effects: usize, away_ms: u64) -> bool {

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::super::document::{
     BlockDocument, Document, HaltDocument, HeaderDocument, HeadersDocument, HealthDocument,
-    MempoolDocument, PeersDocument, RecentDocument, State, StatusDocument, TxIdDocument,
+    MempoolDocument, PeersDocument, RecentDocument, SealDocument, State, StatusDocument,
+    TxIdDocument,
 };
 use super::super::engine::Failure;
 use super::super::store::StoreError;
@@ -35,7 +36,7 @@ pub fn method(path: &str) -> Option<&'static str> {
         "/health" | "/v1/status" | "/v1/peers" | "/v1/mempool" | "/v1/headers" | "/v1/halt" => {
             Some("GET")
         }
-        _ if path.starts_with("/v1/blocks/") => Some("GET"),
+        _ if path.starts_with("/v1/blocks/") || path.starts_with("/v1/seals/") => Some("GET"),
         _ => None,
     }
 }
@@ -50,9 +51,10 @@ pub fn read(view: &View, path: &str, query: &str) -> Answered {
         "/v1/mempool" => mempool(view, query),
         "/v1/headers" => headers(view, query),
         "/v1/blocks/recent" => recent(view, query),
-        _ => match path.strip_prefix("/v1/blocks/") {
-            Some(height) => no_query(query).and_then(|()| block(view, height)),
-            None => Err(ApiError::not_found("there is nothing of this name")),
+        _ => match (path.strip_prefix("/v1/blocks/"), path.strip_prefix("/v1/seals/")) {
+            (Some(height), _) => no_query(query).and_then(|()| block(view, height)),
+            (None, Some(index)) => no_query(query).and_then(|()| seal(view, index)),
+            (None, None) => Err(ApiError::not_found("there is nothing of this name")),
         },
     }
 }
@@ -126,6 +128,26 @@ fn block(view: &View, height: &str) -> Answered {
     match found.map_err(unreadable)? {
         Some(document) => ok("hypernode.block/1", document),
         None => Err(ApiError::not_found(format!("the chain has no block {height} yet"))),
+    }
+}
+
+fn seal(view: &View, name: &str) -> Answered {
+    let bad = || ApiError::bad("bad_index", "a seal has a whole number, or is the latest");
+    let wanted = match name {
+        "latest" => None,
+        index => Some(number(index).ok_or_else(bad)?),
+    };
+    let engine = view.engine.borrow();
+    let found = engine.read(|db| {
+        let newest = SealDocument::newest(db);
+        let document = SealDocument::at(db, engine.network(), wanted.unwrap_or(newest));
+        document.ok_or(newest)
+    });
+    match found.map_err(unreadable)? {
+        Ok(document) => ok("hypernode.seal/1", document),
+        Err(newest) => {
+            Err(ApiError::not_found(format!("there is no seal {name} yet, the newest is {newest}")))
+        }
     }
 }
 

@@ -113,12 +113,21 @@ fn what_is_wrong_with_a_request_is_said() {
         ("/v1/headers?count=0", 400, "bad_query"),
         ("/v1/mempool?limit=10001", 400, "bad_query"),
         ("/v1/blocks/recent?count=257", 400, "bad_query"),
+        ("/v1/seals/1", 404, "not_found"),
+        ("/v1/seals/18446744073709551615", 404, "not_found"),
+        ("/v1/seals/18446744073709551616", 400, "bad_index"),
+        ("/v1/seals/-1", 400, "bad_index"),
+        ("/v1/seals/", 400, "bad_index"),
+        ("/v1/seals/newest", 400, "bad_index"),
+        ("/v1/seals/latest?index=1", 400, "bad_query"),
     ] {
         let (found, json) = get(path);
         assert_eq!((found, code(&json)), (status, is), "{path}");
     }
-    let answer = serve(Vec::new(), |socket| client::post(socket, "/v1/status", b""));
-    assert_eq!(answer.expect("it answers").status, 405);
+    for path in ["/v1/status", "/v1/seals/1"] {
+        let answer = serve(Vec::new(), move |socket| client::post(socket, path, b""));
+        assert_eq!(answer.expect("it answers").status, 405, "{path}");
+    }
 }
 
 #[test]
@@ -132,6 +141,16 @@ fn genesis_is_a_block_of_which_a_height_and_a_hash_are_known() {
     assert_eq!((status, json["headers"].as_array().map(Vec::len)), (200, Some(1)));
     let (status, json) = get("/v1/headers?start=18446744073709551615");
     assert_eq!((status, json["headers"].as_array().map(Vec::len)), (200, Some(0)));
+}
+
+#[test]
+fn genesis_is_the_seal_before_the_first() {
+    let (status, latest) = get("/v1/seals/latest");
+    assert_eq!((status, &latest["schema"]), (200, &Value::from("hypernode.seal/1")));
+    let hash = crate::types::block::genesis(&Network::test()).hash;
+    assert_eq!((&latest["index"], &latest["block"]), (&0.into(), &hash.to_string().into()));
+    assert!(latest["certificate"].is_null());
+    assert_eq!(get("/v1/seals/0"), (200, latest));
 }
 
 #[test]

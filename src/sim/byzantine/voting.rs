@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::View;
+use super::ring::Ring;
 use crate::machine::event::{Effect, PeerId};
 use crate::types::hash::Hash;
 use crate::types::key::SecretKey;
@@ -36,8 +37,10 @@ pub struct BadVoter {
     key: SecretKey,
     rng: Rng,
     manners: Vec<Manner>,
-    /// Keys of all who collude, its own among them; none when it is alone.
-    ring: Rc<Vec<SecretKey>>,
+    /// Whom it colludes with; nobody when it is alone.
+    pub ring: Rc<Ring>,
+    /// The last plot that it has had a part in.
+    shown: u64,
     /// Identities of checkpoints seen, by index.
     values: BTreeMap<u64, BTreeSet<Hash>>,
     /// What was answered to whom.
@@ -46,7 +49,7 @@ pub struct BadVoter {
 
 impl BadVoter {
     /// A voter with one to three manners.
-    pub fn new(key: SecretKey, ring: Rc<Vec<SecretKey>>, mut rng: Rng) -> BadVoter {
+    pub fn new(key: SecretKey, ring: Rc<Ring>, mut rng: Rng) -> BadVoter {
         const ALL: [Manner; 6] = [
             Manner::TwoVotes,
             Manner::TwoValues,
@@ -57,7 +60,7 @@ impl BadVoter {
         ];
         let manners = (0..=rng.index(3)).map(|_| ALL[rng.index(ALL.len())]).collect();
         let (values, answered) = (BTreeMap::new(), BTreeSet::new());
-        BadVoter { key, rng, manners, ring, values, answered }
+        BadVoter { key, rng, manners, ring, shown: 0, values, answered }
     }
 
     /// Whether an event must not come to its node: that others know its key would stop it.
@@ -105,24 +108,24 @@ impl BadVoter {
             }
             _ => return Vec::new(),
         };
-        if self.ring.is_empty() {
+        if self.ring.is_empty() || self.ring.is_waiting() {
             return Vec::new();
         }
         let mut votes = Vec::new();
         for vote in said.iter().filter(|vote| vote.step != Step::Propose && vote.value.is_some()) {
             let step = (vote.index, vote.view, vote.step);
             if self.answered.insert((peer, step.0, step.1, step.2, vote.value)) {
-                votes.extend(self.of_all(step, vote.value, view));
+                votes.extend(self.ring.votes(step, vote.value, view));
             }
         }
         votes.truncate(VOTES_MAX);
         send(vec![peer], votes)
     }
 
-    /// The votes of all who collude.
-    fn of_all(&self, step: (u64, u32, Step), value: Option<Hash>, view: &View) -> Vec<Vote> {
-        let (network, verifier) = (&view.cast.network, &view.cast.verifier);
-        self.ring.iter().map(|key| Vote::sign(step, value, key, network, verifier)).collect()
+    /// Its part in the newest plot.
+    pub fn show(&mut self, peers: &[PeerId], view: &View) -> Vec<Effect> {
+        let ring = self.ring.clone();
+        ring.show(peers, &mut self.shown, view)
     }
 
     /// What it sends instead of what its node sends about seals, and when: virtual milliseconds.
@@ -133,8 +136,14 @@ impl BadVoter {
         view: &View,
     ) -> Vec<(u64, Vec<PeerId>, Rc<Message>)> {
         let now = view.time;
+        if let Message::Proposal(proposal) = &*message {
+            let own = proposal.vote.voter == self.key.public();
+            if own && proposal.prepared.is_none() && self.ring.plot(proposal, &self.key, view) {
+                return Vec::new();
+            }
+        }
         let manner = self.manners[self.rng.index(self.manners.len())];
-        if manner == Manner::Silent {
+        if manner == Manner::Silent || self.ring.is_waiting() {
             return Vec::new();
         }
         let own = self.key.public();

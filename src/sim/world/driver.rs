@@ -1,6 +1,6 @@
 //! The driver of each host: events into its node, effects out and in order, until a crash or a barrier that fails.
 
-use super::World;
+use super::{Task, World};
 use crate::machine::event::{Effect, Event, Fault as Breach};
 use crate::machine::note::Note;
 use crate::node::{Node, Setup};
@@ -70,6 +70,9 @@ impl World {
                 effects.extend(wrapper.comment(&event, &self.view(index)));
             }
             self.hosts[index].byzantine = Some(wrapper);
+            if self.ring.calls() {
+                (0..self.hosts.len()).for_each(|host| self.queue.add(time, Task::Plot(host)));
+            }
         }
         self.perform(index, effects);
         self.set_timer(index);

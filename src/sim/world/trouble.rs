@@ -241,8 +241,7 @@ impl World {
         }
         let mut effects = Vec::new();
         if let Some(node) = &self.hosts[index].node {
-            let ready = node.peers(now).into_iter().filter(|peer| peer.public_key.is_some());
-            let ready = ready.map(|peer| PeerId(peer.peer)).collect();
+            let ready = self.ready(index);
             effects = wrapper.impulse(node.status(now).tip.point, ready, &self.view(index));
         }
         self.hosts[index].byzantine = Some(wrapper);
@@ -251,6 +250,25 @@ impl World {
         let slot = self.cast.network.clock.slot_ms;
         let next = self.now + slot / 2 + self.rng.below(slot);
         self.queue.add(next, Task::Impulse(index));
+    }
+
+    /// The peers of a host that have proven who they are.
+    fn ready(&self, index: usize) -> Vec<PeerId> {
+        let host = &self.hosts[index];
+        let Some(node) = &host.node else { return Vec::new() };
+        let peers = node.peers(host.clock.now(self.now)).into_iter();
+        let ready = peers.filter(|peer| peer.public_key.is_some());
+        ready.map(|peer| PeerId(peer.peer)).collect()
+    }
+
+    /// A colluding host does its part in a plot.
+    pub(super) fn show_plot(&mut self, index: usize) {
+        let ready = self.ready(index);
+        let Some(mut wrapper) = self.hosts[index].byzantine.take() else { return };
+        let effects = wrapper.show_plot(&ready, &self.view(index));
+        self.hosts[index].byzantine = Some(wrapper);
+        self.perform(index, effects);
+        self.set_timer(index);
     }
 
     /// Looks at what no single event shows.

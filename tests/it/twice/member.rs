@@ -14,9 +14,8 @@ use hypernode::shell::engine::RecentBlock;
 use hypernode::shell::guard::Guard;
 use hypernode::types::clock::{Round, Slot};
 use hypernode::types::codec;
-use hypernode::types::hash::Hash;
 use hypernode::types::hex;
-use hypernode::types::key::{PublicKey, SecretKey};
+use hypernode::types::key::SecretKey;
 use hypernode::types::network::Network;
 use hypernode::types::sign::BlockRecord;
 use hypernode::types::tx::Tx;
@@ -27,8 +26,6 @@ use crate::cluster::{send, wait_for};
 /// A node, running or not.
 pub struct Member {
     dir: PathBuf,
-    network_id: Hash,
-    key: PublicKey,
     process: Option<Child>,
 }
 
@@ -50,7 +47,7 @@ impl Member {
         fs::write(dir.join("hypernode.toml"), config).unwrap();
         // As `init` does for a key that it makes.
         Guard::begin(&dir.join("sign"), network.id(), public).unwrap();
-        Member { dir, network_id: network.id(), key: public, process: None }
+        Member { dir, process: None }
     }
 
     /// The directory of the database.
@@ -61,6 +58,27 @@ impl Member {
     /// The file of what it signed.
     pub fn sign_state(&self) -> PathBuf {
         self.dir.join("sign/sign-state")
+    }
+
+    /// Another one with its key, network and sign state, copied, which listens elsewhere.
+    pub fn copied_to(&self, dir: PathBuf, listen: &str) -> Member {
+        fs::create_dir_all(&dir).unwrap();
+        copy(&self.dir.join("sign"), &dir.join("sign"));
+        for name in ["key.pem", "network.toml"] {
+            fs::copy(self.dir.join(name), dir.join(name)).unwrap();
+        }
+        let config = fs::read_to_string(self.dir.join("hypernode.toml")).unwrap();
+        let lines = config.lines().map(|line| match line.starts_with("listen") {
+            true => format!("listen = \"{listen}\"\n"),
+            false => format!("{line}\n"),
+        });
+        fs::write(dir.join("hypernode.toml"), lines.collect::<String>()).unwrap();
+        Member { dir, process: None }
+    }
+
+    /// Whether its process has ended, and how.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut().and_then(|process| process.try_wait().unwrap())
     }
 
     /// Starts the process.
@@ -143,9 +161,7 @@ impl Member {
 
     /// What it has signed, as it would find it now. The file stays as it is.
     pub fn signed(&self) -> Option<BlockRecord> {
-        let copy = tempfile::tempdir().unwrap();
-        fs::copy(self.sign_state(), copy.path().join("sign-state")).unwrap();
-        Guard::begin(copy.path(), self.network_id, self.key).unwrap().state().block
+        Guard::look(&self.dir.join("sign")).unwrap().state.block
     }
 
     /// What it has said.
@@ -157,7 +173,8 @@ impl Member {
         self.dir.join("api.sock")
     }
 
-    fn status(&self) -> Option<Status> {
+    /// How it is, if it answers.
+    pub fn status(&self) -> Option<Status> {
         let answer = client::get(&self.socket(), "/v1/status").ok()?;
         serde_json::from_slice::<StatusDocument>(&answer.body).unwrap().status
     }
