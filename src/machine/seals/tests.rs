@@ -395,6 +395,10 @@ fn a_listed_checkpoint_brings_voters_and_outranks_those_before() {
     // It is nothing to show to others; the seals of its voters are asked for after it.
     let (_, sent) = bed.event(|_, turn| serve::seals(turn, PeerId(9), 1, 0));
     assert!(matches!(&sent[0].1, Message::Seals { seals, .. } if seals.len() == 2), "{sent:?}");
+    for after in [2, u64::MAX - 1, u64::MAX] {
+        let (_, sent) = bed.event(|_, turn| serve::seals(turn, PeerId(9), 1, after));
+        assert!(matches!(&sent[0].1, Message::Seals { seals, .. } if seals.is_empty()));
+    }
     let (peer, number, after) = bed.join(2, 4).expect("it has newer ones");
     assert_eq!(after, 3);
     let electorate = bed.seals.electorate().clone();
