@@ -303,7 +303,7 @@ impl Byzantine {
     /// The last block of a round is what a plot is made of.
     fn keeps_for_ring(&mut self, header: &SignedHeader, view: &View) -> bool {
         let last = header.header.slot.0 + 1 == view.cast.network.clock.slots;
-        let plots = self.habits.contains(&FaultKind::Byzantine) && !self.voter.ring.is_empty();
+        let plots = self.habits.contains(&FaultKind::Byzantine) && self.voter.ring.plots;
         if !last || !plots {
             return false;
         }

@@ -230,7 +230,8 @@ fn judge(world: &mut World, healed: u64, rounds: u64) {
     world.run_until(world.start_of(rounds));
     // Voters that have given up their faults and cannot sign yet may be the first proposers: each takes a view.
     let late = world.start_of(rounds) + LAST_SEAL_SLOTS * clock.slot_ms;
-    while world.now < late && !world.all_have_sealed(Round(rounds - 1)) {
+    let may_go_on = |world: &World| world.now < late && !world.checks.is_full();
+    while may_go_on(world) && !world.all_have_sealed(Round(rounds - 1)) {
         world.run_until(world.now + clock.slot_ms);
     }
     if !world.checks.is_full() && !world.checks.seals.may_break {

@@ -116,7 +116,8 @@ impl World {
         let mut clocks = rng.fork("clocks");
         let colludes = |fault: &&Fault| fault.kind == FaultKind::Byzantine && fault.amount != 0;
         let ring = plan.iter().filter(colludes).map(|fault| cast.keys[fault.host].clone());
-        let ring = Ring::new(ring.collect());
+        let plots = plan.iter().any(|fault| colludes(&fault) && fault.amount == 2);
+        let ring = Ring::new(ring.collect(), plots);
         let hosts: Vec<Host> = cast
             .keys
             .iter()

@@ -1,6 +1,7 @@
 //! Byzantine HNs that know of each other: they share their keys, and agree on what to do without the network.
 //!
-//! Their plot: the forger of a last slot keeps its block to itself. When one of them proposes, one half of the network
+//! Some answer every vote with the votes of all of them for the same, so that each side of a cut network hears them say
+//! yes. Others plot, and behave until then, since who is seen to sign twice draws no tickets: the forger of a last slot keeps its block to itself. When one of them proposes, one half of the network
 //! is shown the chain without the block, the other half the chain with it, and each half hears all of them vote for what
 //! it sees. With a third of the weight or more both halves seal.
 
@@ -22,6 +23,7 @@ use super::View;
 #[derive(Default)]
 pub struct Ring {
     pub keys: Vec<SecretKey>,
+    pub plots: bool,
     shared: RefCell<Shared>,
 }
 
@@ -46,8 +48,8 @@ struct Plot {
 
 impl Ring {
     /// Those who share these keys; nobody colludes alone.
-    pub fn new(keys: Vec<SecretKey>) -> Rc<Ring> {
-        Rc::new(Ring { keys, shared: RefCell::default() })
+    pub fn new(keys: Vec<SecretKey>, plots: bool) -> Rc<Ring> {
+        Rc::new(Ring { keys, plots, shared: RefCell::default() })
     }
 
     /// Whether there is anybody to collude with.

@@ -1,7 +1,6 @@
 //! What Byzantine voters do with votes and proposals: two at once, for what is not theirs, none at all, together.
 //!
-//! Colluding voters share their keys. Each then answers every vote with those of all of them for the same, so that each
-//! side of a cut network hears them say yes.
+//! What they do together is in [`super::ring`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -58,7 +57,11 @@ impl BadVoter {
             Manner::Silent,
             Manner::Quiet,
         ];
-        let manners = (0..=rng.index(3)).map(|_| ALL[rng.index(ALL.len())]).collect();
+        let mut manners: Vec<Manner> =
+            (0..=rng.index(3)).map(|_| ALL[rng.index(ALL.len())]).collect();
+        if ring.plots {
+            manners = vec![Manner::Quiet];
+        }
         let (values, answered) = (BTreeMap::new(), BTreeSet::new());
         BadVoter { key, rng, manners, ring, shown: 0, values, answered }
     }
@@ -102,7 +105,7 @@ impl BadVoter {
             self.values.entry(vote.index).or_default().extend(vote.value);
             vote.step = Step::Prepare;
         }
-        if self.ring.is_empty() || self.ring.is_waiting() {
+        if self.ring.is_empty() || self.ring.plots {
             return Vec::new();
         }
         let mut votes = Vec::new();

@@ -9,8 +9,8 @@ use crate::types::rng::Rng;
 pub fn draw(mix: &Mix, stage: &Stage, rng: &mut Rng) -> Vec<Fault> {
     let mut plan = Vec::new();
     let (order, most) = villains(stage, rng);
-    // Whether the Byzantine know of each other is one question for all.
-    let collude = rng.one_in(2);
+    // Whether the Byzantine know of each other, and what they do together, is one question for all.
+    let together = rng.below(3);
     for kind in FaultKind::ALL {
         let amount = match mix {
             Mix::None => 0,
@@ -36,7 +36,7 @@ pub fn draw(mix: &Mix, stage: &Stage, rng: &mut Rng) -> Vec<Fault> {
             };
             let mut fault = one(kind, host, stage, &mut rng);
             if kind == FaultKind::Byzantine {
-                fault.amount = i64::from(collude);
+                fault.amount = i64::try_from(together).expect("small");
             }
             plan.push(fault);
         }
