@@ -16,8 +16,12 @@ impl Node {
         if self.halt.is_halted() {
             return Some(MissReason::Halted);
         }
-        let may_sign = self.signed.standing == Standing::Proven && !turn.out.is_guarded();
-        (!may_sign).then_some(MissReason::SignState)
+        (self.is_barred() || turn.out.is_guarded()).then_some(MissReason::SignState)
+    }
+
+    /// Whether nothing may be signed, in this event and the next ones.
+    pub(super) fn is_barred(&self) -> bool {
+        self.halt.is_halted() || self.signed.standing != Standing::Proven
     }
 
     /// Stops forging and voting for good.

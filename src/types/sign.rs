@@ -124,6 +124,13 @@ impl SignState {
         {
             return Err(Box::new(SignError::Conflict { held, asked }));
         }
+        // A lock is kept for its instance, and only moves on.
+        if let (SignRecord::Vote(vote), Some(held)) = (asked, self.vote) {
+            let view = |lock: Option<Lock>| lock.map(|lock| lock.view);
+            if vote.index == held.index && view(vote.lock) < view(held.lock) {
+                return Err(Box::new(SignError::Conflict { held: SignRecord::Vote(held), asked }));
+            }
+        }
         match asked {
             SignRecord::Block(block) => Ok(SignState { block: Some(block), ..*self }),
             SignRecord::Vote(vote) => Ok(SignState { vote: Some(vote), ..*self }),
