@@ -34,6 +34,8 @@ struct Bed {
     /// Blocks made, on whatever parent.
     blocks: Vec<Block>,
     requests: Vec<u32>,
+    /// Who was asked for seals last, and under what number.
+    asked: Option<(PeerId, u32)>,
     at_once: u32,
 }
 
@@ -67,6 +69,7 @@ impl Bed {
             peers: Vec::new(),
             blocks: Vec::new(),
             requests: vec![1],
+            asked: None,
             at_once: 0,
         }
     }
@@ -84,7 +87,10 @@ impl Bed {
                     self.disk.signed = admitted.expect("nothing is signed twice");
                 }
                 Effect::Persist(batch) => self.disk.write(batch),
-                Effect::Send { message, .. } => {
+                Effect::Send { peers, message } => {
+                    if let Message::WantSeals { request, .. } = &*message {
+                        self.asked = Some((peers[0], *request));
+                    }
                     let frame = message.to_frame();
                     let back = Message::from_body(frame[0], &frame[5..]);
                     assert_eq!(back, Ok(Some((*message).clone())), "what we send can be read");
@@ -130,6 +136,14 @@ impl Bed {
     fn step(&mut self) {
         if self.node.next_wake() <= Monotonic(self.mono_ms) && !self.rng.one_in(4) {
             return self.handle(Event::Wake);
+        }
+        if let Some((peer, request)) = self.asked.take() {
+            // Most answers to the point: seals that come unasked end the connection.
+            if self.peers.iter().any(|(id, ..)| *id == peer) && !self.rng.one_in(4) {
+                let message = Message::Seals { request, seals: self.seals() };
+                let bytes = u32::try_from(message.to_frame().len()).expect("short");
+                return self.handle(Event::Received { peer, message: Rc::new(message), bytes });
+            }
         }
         match self.rng.below(40) {
             0 | 1 => self.connect(),
@@ -302,6 +316,8 @@ impl Bed {
             2 => (checkpoint.index, most) = (u64::MAX, 3),
             _ => {}
         }
+        let is_good = most == 4 && !self.rng.one_in(4);
+        let count = if is_good { 3 } else { self.rng.index(most) };
         let electorate = self.node.seals.electorate().clone();
         let at = (checkpoint.index, 0, Step::Commit);
         let (network, verifier) = (&self.ground.network, &self.ground.verifier);
@@ -311,11 +327,11 @@ impl Bed {
                 let vote = Vote::sign(at, Some(checkpoint.id()), &key, network, verifier);
                 Some((electorate.position(&key.public())?, vote.signature))
             })
-            .take(self.rng.index(most))
+            .take(count)
             .collect();
         votes.sort_unstable_by_key(|(at, _)| *at);
         let certificate = Quorum::new(checkpoint, 0, &votes);
-        let voters = self.rng.one_in(3).then(|| electorate.voters().to_vec());
+        let voters = self.rng.one_in(6).then(|| electorate.voters().to_vec());
         let known = records::seal(&self.disk, held.index).map(|stored| stored.seal);
         let first = known.filter(|_| self.rng.one_in(2));
         first.into_iter().chain([Seal { certificate, registry: None, voters }]).collect()
@@ -399,5 +415,5 @@ fn whatever_peers_say_the_node_goes_on() {
         grown += last.point.height.0;
         sealed += bed.node.chain.sealed().seal.index;
     }
-    assert!(grown > 25 && sealed > 2, "chains grow meanwhile: {grown} blocks, {sealed} seals");
+    assert!(grown > 25 && sealed > 0, "chains grow meanwhile: {grown} blocks, {sealed} seals");
 }
