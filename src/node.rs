@@ -273,6 +273,7 @@ impl Node {
             }
             Message::WantVotes { index, view, prepares, commits } => {
                 self.sealing.serve(turn, from, (*index, *view), (prepares, commits));
+                self.show_agreed(turn, from, *index, *view);
             }
             Message::WantSeals { request, after } => serve::seals(turn, from, *request, *after),
             Message::Seals { request, seals } => self.sealed(turn, from, *request, seals, bytes),

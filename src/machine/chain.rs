@@ -114,6 +114,7 @@ pub struct Chain {
     /// Evidence of second blocks, until somebody takes it.
     doubles: Vec<Evidence>,
     revision: u64,
+    wanted: Option<Point>,
 }
 
 impl Best {

@@ -27,11 +27,12 @@ use super::seals::Seals;
 use super::status::SealStatus;
 use super::turn::Turn;
 use crate::rules::sealed::SealedState;
+use crate::types::block::Point;
 use crate::types::clock::{Monotonic, Now};
 use crate::types::key::{SecretKey, Verifier};
 use crate::types::message::{Message, VOTES_MAX};
 use crate::types::network::Network;
-use crate::types::seal::{Proposal, Quorum, Vote};
+use crate::types::seal::{Checkpoint, Proposal, Quorum, Vote};
 use crate::types::sign::SignState;
 
 use intake::{Intake, Item};
@@ -156,6 +157,17 @@ impl Sealing {
         if let Some(open) = &self.open {
             open.say_again(turn, vec![peer]);
         }
+    }
+
+    /// The checkpoint that is spoken of in the open instance and whose block is not here.
+    pub fn missing(&self) -> Option<&Checkpoint> {
+        self.open.as_ref()?.missing()
+    }
+
+    /// The block that has a prepare quorum in an instance which has not come to an end in its first views.
+    pub fn agreed(&self, index: u64, view: u32) -> Option<Point> {
+        let open = self.open.as_ref().filter(|open| open.index == index && view > 0)?;
+        open.prepared().map(|quorum| quorum.checkpoint.point())
     }
 
     /// A peer is gone, and what it sent with it.

@@ -56,7 +56,9 @@ impl Node {
         // Blocks are announced when they are new. An older one may be a tip, for sync to look at; checking it here would
         // let a peer have us draw the jurors of any round.
         let is_old = self.round.is_some_and(|now| header.header.round.next() < now);
-        if !is_old {
+        // But for what voters agree on: of these rounds all plans are at hand.
+        let awaited = self.sealing.missing().is_some_and(|it| header.header.round <= it.round);
+        if !is_old || awaited {
             self.take_block(turn, from, header, point, ids);
         }
         self.note_tip(from, header, point);
@@ -331,7 +333,7 @@ impl Node {
         (step && self.is_masternode()).then(|| entry.header.clone())
     }
 
-    fn ids_of(&self, turn: &Turn, point: &Point) -> Vec<TxId> {
+    pub(super) fn ids_of(&self, turn: &Turn, point: &Point) -> Vec<TxId> {
         let body = crate::machine::records::body(&turn.db, point).unwrap_or_default();
         body.iter().map(Tx::id).collect()
     }

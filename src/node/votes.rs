@@ -13,6 +13,9 @@ use crate::types::evidence::Evidence;
 use crate::types::message::{ByeReason, Message};
 use crate::types::seal::{Quorum, Seal, Vote};
 
+/// Blocks shown of a branch that voters agree on: forks are a block or two.
+const BRANCH_MAX: usize = 8;
+
 impl Node {
     /// What a peer says of the open instance: only masternodes vote, and only they relay votes.
     pub(super) fn hear_votes(&mut self, from: PeerId, message: &Message) {
@@ -36,7 +39,12 @@ impl Node {
             seals: &self.seals,
             may_sign: self.timekeeper.distrust().is_none() && !self.is_barred(),
         };
-        for outcome in self.sealing.tick(turn, &view, &mut self.signed) {
+        let outcomes = self.sealing.tick(turn, &view, &mut self.signed);
+        let missing = self.sealing.missing().map(|checkpoint| checkpoint.point());
+        if self.chain.want(missing) {
+            self.sync.wake();
+        }
+        for outcome in outcomes {
             match outcome {
                 Outcome::Decided(certificate, state) => self.decided(turn, certificate, state),
                 // The first one is what every seal begins with.
@@ -48,6 +56,21 @@ impl Node {
                 Outcome::Shown(vote) => self.custody.seen_vote(turn, &vote, &mut self.signed),
                 Outcome::Blame(peer) => self.peers.blame(turn, peer, ByeReason::Invalid),
             }
+        }
+    }
+
+    /// A peer asks for votes in a view after the first: the block that voters agree on may be what it lacks, and when it
+    /// is on no better chain, nothing else would bring it there.
+    pub(super) fn show_agreed(&mut self, turn: &mut Turn, to: PeerId, index: u64, view: u32) {
+        let Some(point) = self.sealing.agreed(index, view) else { return };
+        if self.chain.is_main(&point, &turn.db)
+            && self.peers.get(to).is_none_or(|it| it.has_block(&point.hash))
+        {
+            return;
+        }
+        for header in self.chain.branch(&point, BRANCH_MAX, &turn.db) {
+            let ids = self.ids_of(turn, &header.point());
+            turn.out.send(to, Message::NewBlock { header: (*header).clone(), ids });
         }
     }
 

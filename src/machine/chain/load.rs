@@ -53,6 +53,7 @@ impl Chain {
             invalid: VecDeque::new(),
             doubles: Vec::new(),
             revision: 0,
+            wanted: None,
             finality: Finality::new(genesis_seal),
         };
         let messages = chain.load(db)?;

@@ -153,7 +153,35 @@ impl Chain {
                 found = Some(candidate);
             }
         }
-        found.map(|(_, entry)| entry)
+        // A block that voters have agreed on may stand beside every better chain.
+        let wanted = self.wanted.and_then(|point| self.tree.get(&point.hash));
+        let wanted = wanted.filter(|entry| !entry.full && !waits(entry));
+        match found {
+            Some((1.., entry)) => Some(entry),
+            Some((0, entry)) => wanted.or(Some(entry)),
+            None => wanted,
+        }
+    }
+
+    /// The block whose body is to be fetched although no better chain leads through it.
+    pub fn want(&mut self, point: Option<Point>) -> bool {
+        std::mem::replace(&mut self.wanted, point) != point
+    }
+
+    /// The headers that lead to a block, lowest first: at most so many, and none at or below the newest seal.
+    pub fn branch(&self, to: &Point, most: usize, db: &dyn Reader) -> Vec<Rc<SignedHeader>> {
+        let mut headers = Vec::new();
+        let mut at = Some(*to);
+        while let Some(point) = at.filter(|_| headers.len() < most) {
+            if point.height <= self.sealed.checkpoint.height {
+                break;
+            }
+            let Some(header) = self.header_at(&point, db) else { break };
+            at = previous_of(&header.header);
+            headers.push(header);
+        }
+        headers.reverse();
+        headers
     }
 
     pub(super) fn below(&self, best: &Best, db: &dyn Reader) -> Option<Best> {

@@ -56,6 +56,8 @@ pub struct Open {
     started: Option<Monotonic>,
     /// What was decided.
     certificate: Option<Quorum>,
+    /// What has a prepare quorum, or is proposed, and whose block is not here.
+    missing: Option<Checkpoint>,
     judge: Judge,
     basis: Option<Basis>,
     checkpoints: VecDeque<(Hash, Checkpoint)>,
@@ -93,6 +95,7 @@ impl Open {
             instance: Instance::new(index, electorate.clone(), own),
             started: None,
             certificate: None,
+            missing: None,
             judge: Judge::default(),
             basis: None,
             checkpoints: VecDeque::new(),
@@ -267,6 +270,7 @@ impl Open {
                 self.input(turn.now, Input::Start, outcomes);
             }
             let proposals: Vec<Proposal> = self.proposals.values().cloned().collect();
+            self.look_for_missing(turn, view);
             for proposal in proposals {
                 let verdict = self.verdict_on(turn, view, &proposal);
                 let value = proposal.checkpoint.id();
@@ -388,6 +392,23 @@ impl Open {
 
     fn candidate(&mut self, turn: &Turn, view: &View) -> Option<Checkpoint> {
         self.judge.candidate(&self.basis?, view.chain, &turn.db)
+    }
+
+    /// What is agreed on or proposed is asked for when its block is not here (§10).
+    fn look_for_missing(&mut self, turn: &Turn, view: &View) {
+        let Some(basis) = self.basis else { return };
+        let now = self.instance.view().and_then(|at| self.proposals.get(&at));
+        let prepared = self.prepared.as_ref().map(|quorum| quorum.checkpoint);
+        let candidates = prepared.into_iter().chain(now.map(|proposal| proposal.checkpoint));
+        self.missing = candidates.into_iter().find(|checkpoint| {
+            let verdict = self.judge.verdict(checkpoint, &basis, turn.now, view.chain, &turn.db);
+            verdict == Verdict::Unknown && !self.judge.is_summing()
+        });
+    }
+
+    /// What is missing here of what the voters speak of.
+    pub fn missing(&self) -> Option<&Checkpoint> {
+        self.missing.as_ref().filter(|_| !self.is_decided())
     }
 
     fn verdict_on(&mut self, turn: &Turn, view: &View, proposal: &Proposal) -> Verdict {
