@@ -31,7 +31,7 @@ use crate::types::key::{SecretKey, Verifier};
 use crate::types::message::{Message, VOTES_MAX};
 use crate::types::network::Network;
 use crate::types::seal::{Proposal, Quorum, Vote};
-use crate::types::sign::SignState;
+use crate::types::sign::{SignState, Standing};
 
 use intake::{Intake, Item};
 use open::Open;
@@ -184,12 +184,16 @@ impl Sealing {
         }
     }
 
-    /// Opens the instance after the newest seal when its state is here, with what was signed in it before a restart.
+    /// Opens the instance after the newest seal when its state is here, with what was signed in it before a restart; and
+    /// anew when we may vote, or no longer may.
     fn reopen(&mut self, turn: &mut Turn, view: &View, signed: &SignState) {
         let sealed = view.chain.sealed();
         let index = sealed.seal.index + 1;
         let ready = sealed.seal.index == view.seals.certified().index;
-        if ready && self.open.as_ref().is_some_and(|open| open.index == index) {
+        // Who may not sign votes for nothing either, and goes on later from what it has learnt of its votes meanwhile.
+        let votes = signed.standing == Standing::Proven;
+        let is_it = |open: &Open| open.index == index && open.votes == votes;
+        if ready && self.open.as_ref().is_some_and(is_it) {
             return;
         }
         self.intake.clear();
@@ -198,8 +202,8 @@ impl Sealing {
         }
         self.open = ready.then(|| {
             let electorate = view.seals.electorate().clone();
-            let own = self.key.public();
-            Open::new(&self.network, sealed, electorate, &own, signed.vote, turn.now, &turn.db)
+            let own = votes.then(|| self.key.public());
+            Open::new(&self.network, sealed, electorate, own, signed.vote, turn.now, &turn.db)
         });
     }
 

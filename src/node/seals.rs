@@ -96,6 +96,7 @@ impl Node {
         for index in self.chain.certified_index() + 1..=self.seals.certified().index {
             let Some(seal) = records::seal(&turn.db, index) else { break };
             self.chain.certified(seal.checkpoint(), &turn.db);
+            self.hear_certificate(turn, &seal.seal.certificate);
             self.sync.wake();
             let (seal, point, round) =
                 (seal.checkpoint().seal(), seal.checkpoint().point(), seal.checkpoint().round);

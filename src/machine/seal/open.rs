@@ -41,6 +41,8 @@ pub struct Open {
     pub electorate: Rc<Electorate>,
     beacon: Hash,
     slot_ms: u64,
+    /// Whether we may vote, if we are a voter.
+    pub votes: bool,
     own: Option<u16>,
     instance: Instance,
     /// When its first view began here.
@@ -60,22 +62,24 @@ pub struct Open {
 }
 
 impl Open {
-    /// The instance after a seal, as far as we had come in it before a restart.
+    /// The instance after a seal, as far as we had come in it before a restart; to look on, without a key.
     pub fn new(
         network: &Network,
         sealed: &Anchor,
         electorate: Rc<Electorate>,
-        own: &PublicKey,
+        own: Option<PublicKey>,
         signed: Option<VoteRecord>,
         now: Now,
         db: &dyn Reader,
     ) -> Open {
         let index = sealed.seal.index + 1;
-        let own = electorate.position(own);
+        let votes = own.is_some();
+        let own = own.and_then(|own| electorate.position(&own));
         let mut open = Open {
             index,
             beacon: sealed.state.beacon,
             slot_ms: network.clock.slot_ms,
+            votes,
             own,
             instance: Instance::new(index, electorate.clone(), own),
             started: None,
