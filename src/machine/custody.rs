@@ -42,6 +42,7 @@ pub struct Custody {
     own: PublicKey,
     network: Rc<Network>,
     verifier: Verifier,
+    begins: bool,
     /// Since when we watch, by a trusted clock.
     since: Option<(Round, Timestamp)>,
     /// The round since which we listen without a break. Its part does not count.
@@ -94,10 +95,18 @@ impl Custody {
         signed: &mut SignState,
         db: &dyn Reader,
     ) -> Custody {
-        let (since, listening, changed, elsewhere) = (None, None, false, None);
-        let (told, shown) = (Standing::Proven, None);
-        let mut custody =
-            Custody { own, network, verifier, since, listening, changed, told, shown, elsewhere };
+        let mut custody = Custody {
+            own,
+            network,
+            verifier,
+            begins: true,
+            since: None,
+            listening: None,
+            changed: false,
+            told: Standing::Proven,
+            shown: None,
+            elsewhere: None,
+        };
         let from = signed.block.map_or((Round(0), Slot(0)), |block| (block.round, block.slot));
         let heights = ROUNDS_READ * u64::from(custody.network.clock.slots);
         let newest =
@@ -240,6 +249,11 @@ impl Custody {
         if since && is_due && !is_sent && tx.is_signed(&self.network, &self.verifier) {
             self.found_elsewhere(turn, Trace::Heartbeat(tx.round), signed);
         }
+    }
+
+    /// Whether nothing was looked at since the start, when asked for the first time.
+    pub fn begins(&mut self) -> bool {
+        std::mem::take(&mut self.begins)
     }
 
     /// Counts the rounds of listening. After all that was heard, before anything is signed.

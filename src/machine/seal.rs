@@ -33,7 +33,7 @@ use crate::types::key::{SecretKey, Verifier};
 use crate::types::message::{Message, VOTES_MAX};
 use crate::types::network::Network;
 use crate::types::seal::{Checkpoint, Proposal, Quorum, Vote};
-use crate::types::sign::SignState;
+use crate::types::sign::{SignState, Standing};
 
 use intake::{Intake, Item};
 use open::Open;
@@ -57,8 +57,6 @@ pub enum Outcome {
     Entered { index: u64, view: u32 },
     /// A voter signed two votes for one step.
     Double(Vote, Vote),
-    /// A vote of ours, in a quorum that others show.
-    Shown(Vote),
     /// What this peer sent is provably wrong.
     Blame(PeerId),
 }
@@ -222,13 +220,17 @@ impl Sealing {
         }
     }
 
-    /// Opens the instance after the newest seal when its state is here, with what was signed in it before a restart.
+    /// Opens the instance after the newest seal when its state is here, with what was signed in it before a restart; and
+    /// anew when we may vote, or no longer may.
     fn reopen(&mut self, turn: &mut Turn, view: &View, signed: &SignState) {
         let sealed = view.chain.sealed();
         let index = sealed.seal.index + 1;
         let ready = sealed.seal.index == view.seals.certified().index;
-        // When others have shown votes of ours that the sign state had lost, it goes on from these, lock and all.
-        let goes_on = |open: &Open| open.index == index && open.signed == signed.vote;
+        // Who may not sign votes for nothing either; and when others have shown votes of ours that the sign state had lost,
+        // it goes on from these, lock and all.
+        let votes = signed.standing == Standing::Proven;
+        let goes_on =
+            |open: &Open| open.index == index && open.votes == votes && open.signed == signed.vote;
         if ready && self.open.as_ref().is_some_and(goes_on) {
             return;
         }
@@ -239,8 +241,8 @@ impl Sealing {
         }
         self.open = ready.then(|| {
             let electorate = view.seals.electorate().clone();
-            let own = self.key.public();
-            Open::new(&self.network, sealed, electorate, &own, signed.vote, turn.now, &turn.db)
+            let own = votes.then(|| self.key.public());
+            Open::new(&self.network, sealed, electorate, own, signed.vote, turn.now, &turn.db)
         });
     }
 

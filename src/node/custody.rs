@@ -4,9 +4,11 @@ use super::Node;
 use crate::machine::custody::View;
 use crate::machine::halt::{HaltReason, HaltRecord};
 use crate::machine::note::MissReason;
+use crate::machine::records::{self, Reader, Table};
 use crate::machine::turn::Turn;
+use crate::rules::quorum::Electorate;
 use crate::types::message::Message;
-use crate::types::seal::Voter;
+use crate::types::seal::{Quorum, Step, Voter};
 use crate::types::sign::Standing;
 
 impl Node {
@@ -38,15 +40,56 @@ impl Node {
     pub(super) fn hear(&mut self, turn: &mut Turn, message: &Message) {
         let heartbeat = self.duty.heartbeat_sent();
         self.custody.hear(turn, message, heartbeat, &mut self.signed);
+        if let Message::Prepared(quorum) = message {
+            self.hear_prepared(turn, quorum);
+        }
+        if let Message::Proposal(proposal) = message {
+            proposal.prepared.iter().for_each(|quorum| self.hear_prepared(turn, quorum));
+        }
+    }
+
+    /// Looks for our vote in a certificate that we hold.
+    pub(super) fn hear_certificate(&mut self, turn: &mut Turn, certificate: &Quorum) {
+        let index = certificate.checkpoint.index;
+        let may_lack = self.signed.vote.is_none_or(|vote| vote.index <= index);
+        let voters = if may_lack { self.seals.voters(index, &turn.db) } else { Vec::new() };
+        if voters.iter().any(|voter| voter.public_key == self.key.public()) {
+            let electorate = Electorate::new(&voters);
+            let step = Step::Commit;
+            self.custody.seen_quorum(turn, certificate, step, &electorate, &mut self.signed);
+        }
     }
 
     /// Before anything is signed in an event.
     pub(super) fn keep_custody(&mut self, turn: &mut Turn) {
+        if self.custody.begins() {
+            self.hear_database(turn);
+        }
         let (connected, _) = self.peers.dial_list_sharing(&self.chain.best().point);
         let is_listening = connected > 0 || !self.peers.has_targets();
         let is_behind = self.chain.is_behind(turn.now.mono, self.network.clock.slot_ms);
         let (built, distrust) = (self.built, self.timekeeper.distrust());
         let view = View { built, distrust, is_listening, is_behind };
         self.custody.tick(turn, &view, &mut self.signed);
+    }
+
+    fn hear_prepared(&mut self, turn: &mut Turn, quorum: &Quorum) {
+        if quorum.checkpoint.index == self.seals.certified().index + 1 {
+            let electorate = self.seals.electorate().clone();
+            let step = Step::Prepare;
+            self.custody.seen_quorum(turn, quorum, step, &electorate, &mut self.signed);
+        }
+    }
+
+    /// What the newest seal and the open instance have of our votes on disk.
+    fn hear_database(&mut self, turn: &mut Turn) {
+        let index = self.seals.certified().index;
+        if let Some(stored) = records::seal(&turn.db, index) {
+            self.hear_certificate(turn, &stored.seal.certificate);
+        }
+        let prepared = turn.db.get(Table::Prepared, &records::index_key(index + 1));
+        if let Some(quorum) = prepared.and_then(|bytes| records::parse::<Quorum>(&bytes)) {
+            self.hear_prepared(turn, &quorum);
+        }
     }
 }

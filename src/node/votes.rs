@@ -53,7 +53,6 @@ impl Node {
                     turn.out.note(Note::ViewEntered { index, view });
                 }
                 Outcome::Double(first, second) => self.double_vote(turn, first, second),
-                Outcome::Shown(vote) => self.custody.seen_vote(turn, &vote, &mut self.signed),
                 Outcome::Blame(peer) => self.peers.blame(turn, peer, ByeReason::Invalid),
             }
         }

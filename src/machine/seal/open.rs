@@ -49,6 +49,8 @@ pub struct Open {
     pub electorate: Rc<Electorate>,
     beacon: Hash,
     slot_ms: u64,
+    /// Whether we may vote, if we are a voter.
+    pub votes: bool,
     own: Option<u16>,
     leader: Cell<Option<(u32, Option<u16>)>>,
     instance: Instance,
@@ -73,23 +75,25 @@ pub struct Open {
 }
 
 impl Open {
-    /// The instance after a seal, as far as we had come in it before a restart.
+    /// The instance after a seal, as far as we had come in it before a restart; to look on, without a key.
     pub fn new(
         network: &Network,
         sealed: &Anchor,
         electorate: Rc<Electorate>,
-        own: &PublicKey,
+        own: Option<PublicKey>,
         signed: Option<VoteRecord>,
         now: Now,
         db: &dyn Reader,
     ) -> Open {
         let index = sealed.seal.index + 1;
-        let own = electorate.position(own);
+        let votes = own.is_some();
+        let own = own.and_then(|own| electorate.position(&own));
         let mut open = Open {
             index,
             signed,
             beacon: sealed.state.beacon,
             slot_ms: network.clock.slot_ms,
+            votes,
             own,
             leader: Cell::new(None),
             instance: Instance::new(index, electorate.clone(), own),
@@ -205,7 +209,6 @@ impl Open {
                 self.take_proposal(turn, view, checked.from, *proposal, outcomes)
             }
             Item::Prepared(quorum) => {
-                outcomes.extend(self.shown(&quorum));
                 self.know(quorum.checkpoint);
                 self.hold(&quorum);
                 self.input(turn.now, Input::Prepared(Rc::new(Agreement::of(&quorum))), outcomes);
@@ -227,7 +230,6 @@ impl Open {
         self.know(proposal.checkpoint);
         let quorum = proposal.prepared.as_ref();
         let prepared = quorum.map(|quorum| {
-            outcomes.extend(self.shown(quorum));
             self.hold(quorum);
             Rc::new(Agreement::of(quorum))
         });
@@ -451,14 +453,6 @@ impl Open {
 
     fn quorum_of(&self, agreement: &Agreement) -> Option<Quorum> {
         Some(agreement.to_quorum(self.checkpoint(&agreement.value)?))
-    }
-
-    /// Our own vote in a prepare quorum.
-    fn shown(&self, quorum: &Quorum) -> Option<Outcome> {
-        let own = self.own?;
-        let key = self.electorate.voter(own)?.public_key;
-        let mut ours = quorum.votes(Step::Prepare, |at| (at == own).then_some(key));
-        ours.next().map(Outcome::Shown)
     }
 
     fn hold(&mut self, quorum: &Quorum) {

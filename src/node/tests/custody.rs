@@ -63,6 +63,7 @@ fn who_may_not_sign_follows_the_chain_in_silence() {
         assert!(statuses[0].tip.point.height > Height(3));
         assert_eq!(statuses[0].sign_state.doubt, Some(doubt));
         assert_eq!(world.disks[0].signed.standing, Standing::Unproven(doubt));
+        assert_eq!(world.disks[0].signed.vote, None, "nor does it vote");
     }
 }
 
@@ -78,6 +79,33 @@ fn who_has_waited_signs_and_does_not_wait_again_after_a_restart() {
         assert_eq!(signers(&world.disks[1]), both.into(), "{standing:?}");
         world.nodes[0] = world.open(0);
         assert!(world.nodes[0].status(world.now()).sign_state.proven);
+        // Without its vote there is no quorum.
+        assert!(world.disks[0].signed.vote.is_some(), "it votes in the instance that was open");
+        assert!(world.nodes[1].status(world.now()).seal.index > 0, "{standing:?}");
+    }
+}
+
+#[test]
+fn a_sign_state_older_than_our_vote_in_the_newest_seal_is_noticed_at_once() {
+    for forget in [(|signed| signed.vote = None) as fn(&mut SignState), |signed| {
+        if let Some(vote) = &mut signed.vote {
+            vote.index = 1;
+        }
+    }] {
+        let mut world = World::new(2);
+        world.run_until(3 * ROUND_MS);
+        assert!(world.nodes[0].status(world.now()).seal.index > 1);
+        world.nodes[0] = world.open(0);
+        world.deliver(0, Event::Wake);
+        assert_eq!(world.disks[0].signed.standing, Standing::Proven, "it is up to date");
+        let sealed = world.nodes[0].status(world.now()).seal.index;
+        forget(&mut world.disks[0].signed);
+        world.nodes[0] = world.open(0);
+        world.deliver(0, Event::Wake);
+        let signed = world.disks[0].signed;
+        assert_eq!(signed.standing, Standing::Unproven(Doubt::Older));
+        let held = signed.vote.map(|vote| vote.index);
+        assert!(held >= Some(sealed), "what it showed is held");
     }
 }
 
