@@ -268,15 +268,12 @@ impl Node {
             }
             // It closes; the shell says so when it has.
             Message::Bye(_) => {}
-            Message::Proposal(proposal) => self.sealing.proposal(from, proposal),
-            Message::Vote(vote) => self.sealing.vote(from, vote),
-            Message::Votes(votes) => {
-                votes.iter().for_each(|vote| self.sealing.vote(from, vote));
+            Message::Proposal(_) | Message::Vote(_) | Message::Votes(_) | Message::Prepared(_) => {
+                self.hear_votes(from, message)
             }
             Message::WantVotes { index, view, prepares, commits } => {
                 self.sealing.serve(turn, from, (*index, *view), (prepares, commits));
             }
-            Message::Prepared(quorum) => self.sealing.prepared(from, quorum),
             Message::WantSeals { request, after } => serve::seals(turn, from, *request, *after),
             Message::Seals { request, seals } => self.sealed(turn, from, *request, seals, bytes),
             Message::WantState { request, index, part } => {
@@ -308,6 +305,7 @@ impl Node {
             self.relay.disconnected(turn.now.mono, peer);
             self.sync.disconnected(peer);
             self.seals.disconnected(peer);
+            self.sealing.disconnected(peer);
         }
         self.plan_wake(turn.now);
     }

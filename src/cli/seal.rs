@@ -69,13 +69,16 @@ impl Seal {
 /// Why a seal is late: how much of the weight has voted, and who has not, by these names.
 pub fn waiting(open: &OpenSeal, missing: &[String]) -> String {
     let OpenSeal { index, view, voted_percent, needed_percent, missing_count, .. } = open;
-    let mut text = format!("sealing needs {needed_percent} %, has {voted_percent} %");
-    if !missing.is_empty() {
-        text += &format!(", missing: {}", missing.join(", "));
-        let named = u32::try_from(missing.len()).unwrap_or(u32::MAX);
-        if let more @ 1.. = missing_count.saturating_sub(named) {
-            text += &format!(" and {more} more");
+    let mut text = match missing {
+        [] => "sealing takes longer, all vote".to_owned(),
+        missing => {
+            let names = missing.join(", ");
+            format!("sealing needs {needed_percent} %, has {voted_percent} %, missing: {names}")
         }
+    };
+    let named = u32::try_from(missing.len()).unwrap_or(u32::MAX);
+    if let more @ 1.. = missing_count.saturating_sub(named) {
+        text += &format!(" and {more} more");
     }
     format!("{text}; seal {index}, view {view}, for {}", words(open.open_ms))
 }
@@ -143,6 +146,6 @@ mod tests {
             "sealing needs 67 %, has 55 %, missing: a, b and 1 more; seal 7, view 2, for 48 s"
         );
         (open.voted_percent, open.missing_count) = (100, 0);
-        assert_eq!(waiting(&open, &[]), "sealing needs 67 %, has 100 %; seal 7, view 2, for 48 s");
+        assert_eq!(waiting(&open, &[]), "sealing takes longer, all vote; seal 7, view 2, for 48 s");
     }
 }

@@ -15,7 +15,7 @@ use super::seal::waiting;
 use super::sign_state;
 use super::style::Style;
 use crate::machine::status::{
-    ClockStatus, Duties, SealStatus, SignStatus, Status as Report, SyncStatus,
+    ClockStatus, Duties, EvidenceStatus, SealStatus, SignStatus, Status as Report, SyncStatus,
 };
 use crate::shell::document::{State, StatusDocument};
 
@@ -145,16 +145,21 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     for (code, refused) in &report.refused_blocks {
         put("refused", format!("{}: {code}", count(*refused, "block")));
     }
-    for (at, offence) in report.evidence.iter().enumerate().take(EVIDENCE_SHOWN) {
-        let proven = if offence.in_chain { ", proven in the chain" } else { "" };
-        let name = if at == 0 { "evidence" } else { "" };
-        put(name, style.warn(format_args!("{} signed {}{proven}", offence.offender, offence.kind)));
-    }
-    if report.evidence.len() > EVIDENCE_SHOWN {
-        put("", format!("and {} more", report.evidence.len() - EVIDENCE_SHOWN));
+    for text in offences(&report.evidence) {
+        put("evidence", style.warn(text));
     }
     put("uptime", words(report.uptime_ms));
     lines.join("\n")
+}
+
+/// Who signed twice, a line for each, and how many more.
+fn offences(evidence: &[EvidenceStatus]) -> Vec<String> {
+    let shown = evidence.iter().take(EVIDENCE_SHOWN).map(|offence| {
+        let proven = if offence.in_chain { ", proven in the chain" } else { "" };
+        format!("{} signed {}{proven}", offence.offender, offence.kind)
+    });
+    let more = evidence.len().saturating_sub(EVIDENCE_SHOWN);
+    shown.chain((more > 0).then(|| format!("{more} more, see --json"))).collect()
 }
 
 /// Why nothing is signed, when that is because of the sign state.
@@ -241,5 +246,49 @@ fn clock(clock: &ClockStatus, style: Style) -> String {
     match clock.peers_offset_ms {
         Some(offset) => format!("{trust} ({synchronised}, peers {offset:+} ms)"),
         None => format!("{trust} ({synchronised})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::clock::{Height, Round};
+    use crate::types::evidence::OffenceKind;
+
+    #[test]
+    fn a_seal_is_one_line_and_says_more_only_when_there_is_more() {
+        let mut seal = SealStatus {
+            index: 0,
+            round: Round(0),
+            height: Height(0),
+            adopted: 0,
+            age_rounds: Some(0),
+            delay_ms: None,
+            open: None,
+        };
+        assert_eq!(sealed(&seal), "none yet");
+        (seal.index, seal.adopted, seal.round, seal.height) = (7, 7, Round(9), Height(31));
+        (seal.age_rounds, seal.delay_ms) = (Some(1), Some(850));
+        assert_eq!(sealed(&seal), "7 of round 9, height 31, 850 ms after its last slot");
+        (seal.age_rounds, seal.delay_ms, seal.adopted) = (Some(4), None, 5);
+        let said =
+            "7 of round 9, height 31, 4 rounds ago; its block is not here, only that of seal 5";
+        assert_eq!(sealed(&seal), said);
+    }
+
+    #[test]
+    fn the_newest_offences_are_shown_and_the_rest_counted() {
+        let offence = |round| EvidenceStatus {
+            kind: OffenceKind::Blocks { round: Round(round) },
+            offender: "tA".to_owned(),
+            in_chain: round > 8,
+        };
+        let evidence: Vec<EvidenceStatus> = (0..=9).rev().map(offence).collect();
+        let lines = offences(&evidence);
+        assert_eq!(lines.len(), EVIDENCE_SHOWN + 1);
+        assert_eq!(lines[0], "tA signed two blocks for a slot of round 9, proven in the chain");
+        assert_eq!(lines[1], "tA signed two blocks for a slot of round 8");
+        assert_eq!(lines[EVIDENCE_SHOWN], "5 more, see --json");
+        assert!(offences(&[]).is_empty());
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Not decided here: what may be signed at a place ([`SignState::admit`]), and what the operator does about it.
 
+mod database;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,7 @@ use std::rc::Rc;
 
 use super::event::StopReason;
 use super::note::{ClockDistrust, Note};
-use super::records::{self, Reader, Table};
+use super::records::Reader;
 use super::status::SignStatus;
 use super::turn::Turn;
 use crate::rules::quorum::Electorate;
@@ -77,8 +78,10 @@ pub struct View {
     /// A clock before this date is wrong.
     pub built: Timestamp,
     pub distrust: Option<ClockDistrust>,
-    /// Whether there is somebody to hear, or nobody to listen to; and blocks of others are not still missing.
+    /// Whether there is somebody to hear, or nobody to listen to.
     pub is_listening: bool,
+    /// Whether blocks that others have are missing here, ours may be among them.
+    pub is_behind: bool,
 }
 
 impl Custody {
@@ -96,7 +99,9 @@ impl Custody {
         let mut custody =
             Custody { own, network, verifier, since, listening, changed, told, shown, elsewhere };
         let from = signed.block.map_or((Round(0), Slot(0)), |block| (block.round, block.slot));
-        let newest = [newest_duty(from, db), custody.newest_block(tip, db)];
+        let heights = ROUNDS_READ * u64::from(custody.network.clock.slots);
+        let newest =
+            [database::newest_duty(from, db), database::newest_block(own, heights, tip, db)];
         for block in newest.into_iter().flatten() {
             let record = SignRecord::Block(block);
             match signed.place(&record) {
@@ -293,7 +298,7 @@ impl Custody {
         }
         self.listening.get_or_insert(round);
         let waits = matches!(signed.standing, Standing::New | Standing::Waiting);
-        if waits && self.has_listened(round) {
+        if waits && !view.is_behind && self.has_listened(round) {
             self.set(Standing::Proven, signed);
         }
     }
@@ -368,40 +373,4 @@ impl Custody {
         let start = self.network.clock.start_of(first, Slot(0));
         is_synchronised && now.wall >= view.built && now.wall < start
     }
-
-    fn newest_block(&self, tip: &Point, db: &dyn Reader) -> Option<BlockRecord> {
-        let blocks = ROUNDS_READ * u64::from(self.network.clock.slots);
-        let lowest = tip.height.0.saturating_sub(blocks);
-        let mut key = lowest.to_be_bytes().to_vec();
-        let mut newest: Option<BlockRecord> = None;
-        while let Some((found, value)) = db.next(Table::Headers, &key) {
-            let stored = records::parse::<records::StoredHeader>(&value);
-            if let Some(stored) = stored.filter(|stored| stored.header.header.forger == self.own) {
-                let (round, slot) = (stored.header.header.round, stored.header.header.slot);
-                if newest.is_none_or(|newest| (newest.round, newest.slot) < (round, slot)) {
-                    newest = Some(BlockRecord { round, slot, hash: stored.header.hash() });
-                }
-            }
-            key = found;
-            key.push(0);
-        }
-        newest
-    }
-}
-
-/// The newest block that we have forged in a slot or after it, as our duties say.
-fn newest_duty(from: (Round, Slot), db: &dyn Reader) -> Option<BlockRecord> {
-    let mut key = records::duty_key(from.0, from.1);
-    let mut newest = None;
-    while let Some((found, value)) = db.next(Table::Duties, &key) {
-        let record = records::parse::<records::DutyRecord>(&value);
-        if let (Some((round, slot)), Some(records::DutyRecord::Forged(hash))) =
-            (records::parse_duty_key(&found), record)
-        {
-            newest = Some(BlockRecord { round, slot, hash });
-        }
-        key = found;
-        key.push(0);
-    }
-    newest
 }

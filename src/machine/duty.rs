@@ -150,6 +150,8 @@ impl DutyKeeper {
         let (round, slot) = at?;
         let plan = view.chain.plan(round);
         if plan.juror(slot) != Some(&self.own) || round < view.network.first_round {
+            // Nor was it ours to miss, if a late block of the round before has named another seal.
+            (self.open, self.why) = (None, None);
             return None;
         }
         // Only of this slot: one that is done further on was the mistake of a clock that was ahead.

@@ -142,8 +142,8 @@ mod tests {
                 keeper.due(state, Round(round), seal(index)).cloned().collect::<Vec<_>>()
             };
             assert_eq!(due(&state, 29, 24), [of_blocks.clone(), of_votes.clone()]);
-            assert_eq!(due(&state, 30, 24), [of_votes.clone()]);
-            assert_eq!(due(&state, 29, 25), [of_blocks.clone()]);
+            assert_eq!(due(&state, 30, 24), std::slice::from_ref(&of_votes));
+            assert_eq!(due(&state, 29, 25), std::slice::from_ref(&of_blocks));
         }
         let body = Body::Equivocation(Box::new(of_blocks.clone()));
         let tx = Tx::sign(Round(6), body, &bed::key(3), &ground.network, &ground.verifier);

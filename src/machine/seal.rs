@@ -22,10 +22,11 @@ use std::rc::Rc;
 use super::chain::Chain;
 use super::event::PeerId;
 use super::peers::Peers;
-use super::records::{self, Table};
+use super::records::{self, Reader, Table};
 use super::seals::Seals;
 use super::status::SealStatus;
 use super::turn::Turn;
+use crate::rules::sealed::SealedState;
 use crate::types::clock::{Monotonic, Now};
 use crate::types::key::{SecretKey, Verifier};
 use crate::types::message::{Message, VOTES_MAX};
@@ -49,11 +50,14 @@ pub struct View<'a> {
 #[derive(Debug)]
 pub enum Outcome {
     /// More than two thirds have committed.
-    Decided(Quorum),
+    /// With the state of its checkpoint, when that was our own candidate. Said again until there is a seal.
+    Decided(Quorum, Option<Rc<SealedState>>),
     /// A view began.
     Entered { index: u64, view: u32 },
     /// A voter signed two votes for one step.
     Double(Vote, Vote),
+    /// A vote of ours, in a quorum that others show.
+    Shown(Vote),
     /// What this peer sent is provably wrong.
     Blame(PeerId),
 }
@@ -67,6 +71,8 @@ pub struct Sealing {
     intake: Intake,
     /// How late the last seal decided here was, by its index.
     delay: Option<(u64, u64)>,
+    /// Answers given with votes.
+    served: usize,
     due: Monotonic,
 }
 
@@ -74,7 +80,16 @@ impl Sealing {
     /// No instance yet: `tick` opens it.
     pub fn new(network: Rc<Network>, key: SecretKey, verifier: Verifier) -> Sealing {
         let intake = Intake::default();
-        Sealing { network, verifier, key, open: None, intake, delay: None, due: Monotonic(0) }
+        Sealing {
+            network,
+            verifier,
+            key,
+            open: None,
+            intake,
+            delay: None,
+            served: 0,
+            due: Monotonic(0),
+        }
     }
 
     /// When `tick` has something to do next.
@@ -110,7 +125,7 @@ impl Sealing {
     /// A peer asks for the votes that it lacks: as many as fit, and the highest prepare quorum if it cannot make it of
     /// them.
     pub fn serve(
-        &self,
+        &mut self,
         turn: &mut Turn,
         to: PeerId,
         (index, view): (u64, u32),
@@ -118,7 +133,13 @@ impl Sealing {
     ) {
         let Some(open) = self.open.as_ref().filter(|open| open.index == index) else { return };
         let mut votes = open.votes_lacking(view, prepares, commits);
-        votes.truncate(VOTES_MAX);
+        // Not the same ones for everybody who has none: these may not be a third.
+        if votes.len() > VOTES_MAX {
+            let start = self.served.wrapping_mul(VOTES_MAX) % votes.len();
+            votes.rotate_left(start);
+            votes.truncate(VOTES_MAX);
+        }
+        self.served = self.served.wrapping_add(1);
         if !votes.is_empty() {
             turn.out.send(to, Message::Votes(votes));
         }
@@ -135,6 +156,11 @@ impl Sealing {
         if let Some(open) = &self.open {
             open.say_again(turn, vec![peer]);
         }
+    }
+
+    /// A peer is gone, and what it sent with it.
+    pub fn disconnected(&mut self, peer: PeerId) {
+        self.intake.forget(peer);
     }
 
     /// Goes on with the instance.
@@ -189,12 +215,15 @@ impl Sealing {
         let sealed = view.chain.sealed();
         let index = sealed.seal.index + 1;
         let ready = sealed.seal.index == view.seals.certified().index;
-        if ready && self.open.as_ref().is_some_and(|open| open.index == index) {
+        // When others have shown votes of ours that the sign state had lost, it goes on from these, lock and all.
+        let goes_on = |open: &Open| open.index == index && open.signed == signed.vote;
+        if ready && self.open.as_ref().is_some_and(goes_on) {
             return;
         }
         self.intake.clear();
-        if let Some(before) = self.open.take().filter(|before| before.index < index) {
-            turn.db.delete(Table::Prepared, records::index_key(before.index));
+        let this = records::index_key(index);
+        while let Some((over, _)) = turn.db.next(Table::Prepared, &[]).filter(|it| it.0 < this) {
+            turn.db.delete(Table::Prepared, over);
         }
         self.open = ready.then(|| {
             let electorate = view.seals.electorate().clone();

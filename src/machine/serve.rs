@@ -19,10 +19,10 @@ const SEALS_HEAD: usize = 10;
 pub fn seals(turn: &mut Turn, peer: PeerId, request: u32, after: u64) {
     let mut seals: Vec<Seal> = Vec::new();
     let mut bytes = SEALS_HEAD;
-    for index in (after.saturating_add(1)..).take(SEALS_MAX) {
-        let Some(stored) = records::seal(&turn.db, index).filter(StoredSeal::is_certified) else {
-            break;
-        };
+    while seals.len() < SEALS_MAX {
+        let next = after.checked_add(1 + seals.len() as u64);
+        let stored = next.and_then(|index| records::seal(&turn.db, index));
+        let Some(stored) = stored.filter(StoredSeal::is_certified) else { break };
         bytes += codec::encode(&stored.seal).len();
         if bytes > SEALS_BYTES_MAX {
             break;

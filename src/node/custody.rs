@@ -16,8 +16,12 @@ impl Node {
         if self.halt.is_halted() {
             return Some(MissReason::Halted);
         }
-        let may_sign = self.signed.standing == Standing::Proven && !turn.out.is_guarded();
-        (!may_sign).then_some(MissReason::SignState)
+        (self.is_barred() || turn.out.is_guarded()).then_some(MissReason::SignState)
+    }
+
+    /// Whether nothing may be signed, in this event and the next ones.
+    pub(super) fn is_barred(&self) -> bool {
+        self.halt.is_halted() || self.signed.standing != Standing::Proven
     }
 
     /// Stops forging and voting for good.
@@ -39,9 +43,10 @@ impl Node {
     /// Before anything is signed in an event.
     pub(super) fn keep_custody(&mut self, turn: &mut Turn) {
         let (connected, _) = self.peers.dial_list_sharing(&self.chain.best().point);
-        let behind = self.chain.is_behind(turn.now.mono, self.network.clock.slot_ms);
-        let is_listening = !behind && (connected > 0 || !self.peers.has_targets());
-        let view = View { built: self.built, distrust: self.timekeeper.distrust(), is_listening };
+        let is_listening = connected > 0 || !self.peers.has_targets();
+        let is_behind = self.chain.is_behind(turn.now.mono, self.network.clock.slot_ms);
+        let (built, distrust) = (self.built, self.timekeeper.distrust());
+        let view = View { built, distrust, is_listening, is_behind };
         self.custody.tick(turn, &view, &mut self.signed);
     }
 }

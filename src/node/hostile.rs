@@ -6,11 +6,14 @@ use std::rc::Rc;
 use super::{Node, Setup};
 use crate::machine::bed::{self, Disk, Ground};
 use crate::machine::event::{Effect, Event, Fault, PeerId, Request, RequestId};
+use crate::machine::records;
 use crate::types::block::{Block, Point, messages_root};
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
 use crate::types::hash::{BlockHash, Hash, TxId};
+use crate::types::key::Signature;
 use crate::types::message::{ByeReason, Message, Tip};
 use crate::types::rng::Rng;
+use crate::types::seal::{Checkpoint, Quorum, Seal, Step, Vote};
 use crate::types::tx::Tx;
 
 const FOUNDERS: u8 = 4;
@@ -31,6 +34,8 @@ struct Bed {
     /// Blocks made, on whatever parent.
     blocks: Vec<Block>,
     requests: Vec<u32>,
+    /// Who was asked for seals last, and under what number.
+    asked: Option<(PeerId, u32)>,
     at_once: u32,
 }
 
@@ -64,6 +69,7 @@ impl Bed {
             peers: Vec::new(),
             blocks: Vec::new(),
             requests: vec![1],
+            asked: None,
             at_once: 0,
         }
     }
@@ -81,7 +87,10 @@ impl Bed {
                     self.disk.signed = admitted.expect("nothing is signed twice");
                 }
                 Effect::Persist(batch) => self.disk.write(batch),
-                Effect::Send { message, .. } => {
+                Effect::Send { peers, message } => {
+                    if let Message::WantSeals { request, .. } = &*message {
+                        self.asked = Some((peers[0], *request));
+                    }
                     let frame = message.to_frame();
                     let back = Message::from_body(frame[0], &frame[5..]);
                     assert_eq!(back, Ok(Some((*message).clone())), "what we send can be read");
@@ -104,6 +113,7 @@ impl Bed {
     fn remember_request(&mut self, message: &Message) {
         if let Message::WantBodies { request, .. }
         | Message::Find { request, .. }
+        | Message::WantSeals { request, .. }
         | Message::WantHeaders { request, .. } = message
         {
             self.requests.push(*request);
@@ -126,6 +136,14 @@ impl Bed {
     fn step(&mut self) {
         if self.node.next_wake() <= Monotonic(self.mono_ms) && !self.rng.one_in(4) {
             return self.handle(Event::Wake);
+        }
+        if let Some((peer, request)) = self.asked.take() {
+            // Most answers to the point: seals that come unasked end the connection.
+            if self.peers.iter().any(|(id, ..)| *id == peer) && !self.rng.one_in(4) {
+                let message = Message::Seals { request, seals: self.seals() };
+                let bytes = u32::try_from(message.to_frame().len()).expect("short");
+                return self.handle(Event::Received { peer, message: Rc::new(message), bytes });
+            }
         }
         match self.rng.below(40) {
             0 | 1 => self.connect(),
@@ -277,7 +295,46 @@ impl Bed {
         let weight = [0, 5, 40, u64::MAX][self.rng.index(4)];
         let slot = Slot([0, 3, u32::MAX][self.rng.index(3)]);
         let round = Round([0, 8, u64::MAX][self.rng.index(3)]);
-        Tip { point: self.point(), round, slot, weight, seal: self.rng.below(2), forger: None }
+        let seal = [0, 1, 4, u64::MAX][self.rng.index(4)];
+        Tip { point: self.point(), round, slot, weight, seal, forger: None }
+    }
+
+    /// Seals as they may follow on ours, or not at all: of our chain, or of anything.
+    fn seals(&mut self) -> Vec<Seal> {
+        let held = *self.node.seals.certified();
+        let point = self.point();
+        let state = self.node.chain.state_at(&point, &self.disk);
+        let mut checkpoint = match state {
+            Some(state) => state.checkpoint(held.index + 1, point.height, point.hash),
+            None => Checkpoint { index: held.index + self.rng.below(3), ..held },
+        };
+        // Never the node itself; three of four are enough, and say nothing that is not so.
+        let mut most = 4;
+        match self.rng.below(8) {
+            0 => (checkpoint.height, most) = (Height(u64::MAX), 3),
+            1 => (checkpoint.voters, most) = (Hash([1; 32]), 3),
+            2 => (checkpoint.index, most) = (u64::MAX, 3),
+            _ => {}
+        }
+        let is_good = most == 4 && !self.rng.one_in(4);
+        let count = if is_good { 3 } else { self.rng.index(most) };
+        let electorate = self.node.seals.electorate().clone();
+        let at = (checkpoint.index, 0, Step::Commit);
+        let (network, verifier) = (&self.ground.network, &self.ground.verifier);
+        let mut votes: Vec<(u16, Signature)> = (2..=FOUNDERS)
+            .map(bed::key)
+            .filter_map(|key| {
+                let vote = Vote::sign(at, Some(checkpoint.id()), &key, network, verifier);
+                Some((electorate.position(&key.public())?, vote.signature))
+            })
+            .take(count)
+            .collect();
+        votes.sort_unstable_by_key(|(at, _)| *at);
+        let certificate = Quorum::new(checkpoint, 0, &votes);
+        let voters = self.rng.one_in(6).then(|| electorate.voters().to_vec());
+        let known = records::seal(&self.disk, held.index).map(|stored| stored.seal);
+        let first = known.filter(|_| self.rng.one_in(2));
+        first.into_iter().chain([Seal { certificate, registry: None, voters }]).collect()
     }
 
     fn say(&mut self) -> Message {
@@ -286,7 +343,7 @@ impl Bed {
         let first = self.rng.index(self.blocks.len().max(1));
         let some = self.blocks.iter().skip(first).take(1 + self.rng.index(6));
         let some: Vec<Block> = some.cloned().collect();
-        match self.rng.below(22) {
+        match self.rng.below(25) {
             0 => Message::Ping { nonce: 1 },
             1 => Message::Pong { nonce: self.rng.below(3), clock: Timestamp(u64::MAX) },
             2..=4 => Message::Tip(self.tip()),
@@ -323,6 +380,15 @@ impl Bed {
                 let headers = some.into_iter().map(|block| block.header).collect();
                 Message::Headers { request, headers }
             }
+            21 => Message::Seals { request, seals: self.seals() },
+            22 => {
+                let after = [0, 1, u64::MAX][self.rng.index(3)];
+                Message::WantSeals { request, after }
+            }
+            23 => {
+                let (index, part) = (self.rng.below(3), [0, 1, u32::MAX][self.rng.index(3)]);
+                Message::WantState { request, index, part }
+            }
             _ => match self.rng.below(2) {
                 0 => Message::Gone { request },
                 _ => Message::Bye(ByeReason::Stopping),
@@ -333,7 +399,7 @@ impl Bed {
 
 #[test]
 fn whatever_peers_say_the_node_goes_on() {
-    let mut grown = 0;
+    let (mut grown, mut sealed) = (0, 0);
     for seed in 0..8 {
         let mut bed = Bed::new(&format!("hostile {seed}"));
         for _ in 0..1_500 {
@@ -347,6 +413,7 @@ fn whatever_peers_say_the_node_goes_on() {
         bed.node = open(&bed.ground, &bed.disk, bed.now());
         assert_eq!(*bed.node.chain.best(), last, "seed {seed}");
         grown += last.point.height.0;
+        sealed += bed.node.chain.sealed().seal.index;
     }
-    assert!(grown > 25, "chains grow meanwhile: {grown}");
+    assert!(grown > 25 && sealed > 0, "chains grow meanwhile: {grown} blocks, {sealed} seals");
 }

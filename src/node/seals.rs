@@ -8,6 +8,7 @@ use crate::machine::note::Note;
 use crate::machine::records;
 use crate::machine::seals::{Checked, Conflict};
 use crate::machine::turn::Turn;
+use crate::rules::quorum::Electorate;
 use crate::types::evidence::Evidence;
 use crate::types::seal::{Seal, Step, Vote};
 
@@ -96,6 +97,10 @@ impl Node {
         for index in self.chain.certified_index() + 1..=self.seals.certified().index {
             let Some(seal) = records::seal(&turn.db, index) else { break };
             self.chain.certified(seal.checkpoint(), &turn.db);
+            let electorate = Electorate::new(&self.seals.voters(index, &turn.db));
+            let certificate = &seal.seal.certificate;
+            let signed = &mut self.signed;
+            self.custody.seen_quorum(turn, certificate, Step::Commit, &electorate, signed);
             self.sync.wake();
             let (seal, point, round) =
                 (seal.checkpoint().seal(), seal.checkpoint().point(), seal.checkpoint().round);

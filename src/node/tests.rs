@@ -2,6 +2,7 @@
 //! one, of which every case is tried: see `twice`.
 
 mod catchup;
+mod custody;
 mod sealing;
 mod twice;
 
@@ -18,7 +19,7 @@ use crate::types::hash::{BlockHash, Hash, hash};
 use crate::types::key::{PublicKey, Verifier};
 use crate::types::message::Message;
 use crate::types::network::{Endpoint, Network};
-use crate::types::seal::{Step, Vote};
+use crate::types::seal::Step;
 use crate::types::sign::SignRecord;
 
 const SLOT_MS: u64 = 2_000;
@@ -172,13 +173,7 @@ impl World {
             let at = (header.header.round, header.header.slot);
             self.shown.entry(at).or_default().insert(header.hash());
         };
-        let votes: &[Vote] = match message {
-            Message::Vote(vote) => std::slice::from_ref(vote),
-            Message::Proposal(proposal) => std::slice::from_ref(&proposal.vote),
-            Message::Votes(votes) => votes,
-            _ => &[],
-        };
-        for vote in votes {
+        for vote in message.votes() {
             let place = (vote.voter, vote.index, vote.view, vote.step);
             self.voted.entry(place).or_default().insert(vote.value);
         }

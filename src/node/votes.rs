@@ -1,54 +1,76 @@
 //! The open instance of the seal on its way through the node: what voters send, and what comes of it.
 
+use std::rc::Rc;
+
 use super::Node;
 use crate::machine::event::PeerId;
 use crate::machine::note::Note;
 use crate::machine::seal::{Outcome, View};
 use crate::machine::seals::SealVerdict;
 use crate::machine::turn::Turn;
+use crate::rules::sealed::SealedState;
 use crate::types::evidence::Evidence;
 use crate::types::message::{ByeReason, Message};
 use crate::types::seal::{Quorum, Seal, Vote};
 
 impl Node {
+    /// What a peer says of the open instance: only masternodes vote, and only they relay votes.
+    pub(super) fn hear_votes(&mut self, from: PeerId, message: &Message) {
+        if !self.peers.get(from).is_some_and(|peer| peer.masternode) {
+            return;
+        }
+        if let Message::Proposal(proposal) = message {
+            self.sealing.proposal(from, proposal);
+        } else if let Message::Prepared(quorum) = message {
+            self.sealing.prepared(from, quorum);
+        } else {
+            message.votes().iter().for_each(|vote| self.sealing.vote(from, vote));
+        }
+    }
+
     /// Goes on with the open instance.
     pub(super) fn settle_votes(&mut self, turn: &mut Turn) {
         let view = View {
             chain: &self.chain,
             peers: &self.peers,
             seals: &self.seals,
-            may_sign: self.timekeeper.distrust().is_none() && self.barred(turn).is_none(),
+            may_sign: self.timekeeper.distrust().is_none() && !self.is_barred(),
         };
         for outcome in self.sealing.tick(turn, &view, &mut self.signed) {
             match outcome {
-                Outcome::Decided(certificate) => self.decided(turn, certificate),
+                Outcome::Decided(certificate, state) => self.decided(turn, certificate, state),
                 // The first one is what every seal begins with.
                 Outcome::Entered { view: 0, .. } => {}
                 Outcome::Entered { index, view } => {
                     turn.out.note(Note::ViewEntered { index, view });
                 }
                 Outcome::Double(first, second) => self.double_vote(turn, first, second),
+                Outcome::Shown(vote) => self.custody.seen_vote(turn, &vote, &mut self.signed),
                 Outcome::Blame(peer) => self.peers.blame(turn, peer, ByeReason::Invalid),
             }
         }
     }
 
     /// More than two thirds have committed: their votes are a certificate.
-    fn decided(&mut self, turn: &mut Turn, certificate: Quorum) {
+    fn decided(&mut self, turn: &mut Turn, certificate: Quorum, state: Option<Rc<SealedState>>) {
         let checkpoint = certificate.checkpoint;
         let before = *self.seals.certified();
+        if before == checkpoint || self.halted().is_some() {
+            return;
+        }
         let (registry, voters) =
             if (checkpoint.registry, checkpoint.voters) == (before.registry, before.voters) {
                 (None, None)
             } else {
                 // Without the block we cannot know who votes next: those who have it send the whole seal.
-                let state = self.chain.state_at(&checkpoint.point(), &turn.db);
+                let summed = || self.chain.state_at(&checkpoint.point(), &turn.db).map(Rc::new);
+                let state = state.or_else(summed);
                 let Some(state) = state.filter(|state| state.digest() == checkpoint.state) else {
                     return;
                 };
                 (
-                    (checkpoint.registry != before.registry).then_some(state.registry),
-                    (checkpoint.voters != before.voters).then_some(state.voters),
+                    (checkpoint.registry != before.registry).then(|| state.registry.clone()),
+                    (checkpoint.voters != before.voters).then(|| state.voters.clone()),
                 )
             };
         let seal = Seal { certificate, registry, voters };

@@ -7,8 +7,9 @@ use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 use simplelog::{ConfigBuilder, WriteLogger};
 
 use crate::machine::note::Note;
+use crate::types::block::Point;
 use crate::types::evidence::Offence;
-use crate::types::sign::Standing;
+use crate::types::sign::{SignRecord, Standing};
 
 /// Logs from now on, once in a process.
 pub fn start(level: LevelFilter) -> Result<(), SetLoggerError> {
@@ -78,30 +79,21 @@ pub fn note(note: &Note) {
 /// A fact as a person reads it, and how much it matters.
 pub fn note_line(note: &Note) -> (Level, String) {
     match note {
-        Note::BlockStored { point, round, slot, forger, messages } => (
-            Level::Debug,
-            format!(
-                "block {} {} of round {round} slot {slot} by {forger:?} with {messages} messages",
-                point.height,
-                point.hash.0.short()
-            ),
-        ),
+        Note::BlockStored { point, round, slot, forger, messages } => {
+            let what = format!("of round {round} slot {slot} by {forger:?}");
+            (Level::Debug, format!("block {} {what} with {messages} messages", name(point)))
+        }
         Note::TipChanged { tip, round, slot, undone } => {
-            let line =
-                format!("tip {} {}, round {round} slot {slot}", tip.height, tip.hash.0.short());
+            let line = format!("tip {}, round {round} slot {slot}", name(tip));
             match undone {
                 0 => (Level::Info, line),
                 1.. => (Level::Warn, format!("{line}, {undone} blocks taken back")),
             }
         }
-        Note::Forged { point, round, slot, messages } => (
-            Level::Info,
-            format!(
-                "forged block {} {} for round {round} slot {slot} with {messages} messages",
-                point.height,
-                point.hash.0.short()
-            ),
-        ),
+        Note::Forged { point, round, slot, messages } => {
+            let what = format!("for round {round} slot {slot} with {messages} messages");
+            (Level::Info, format!("forged block {} {what}", name(point)))
+        }
         Note::SlotMissed { round, slot, why } => {
             (Level::Warn, format!("missed our slot {slot} of round {round}: {why}"))
         }
@@ -116,37 +108,22 @@ pub fn note_line(note: &Note) -> (Level, String) {
             (Level::Error, format!("two checkpoints are certified for seal {index}: {what}"))
         }
         Note::Sealed { seal, point, round, delay_ms } => {
-            let delay = delay_ms.map(|ms| format!(", {ms} ms after its last slot"));
-            let line = format!(
-                "seal {} of round {round}: block {} {}{}",
-                seal.index,
-                point.height,
-                point.hash.0.short(),
-                delay.unwrap_or_default()
-            );
-            // A newcomer fetches all there are.
-            let level = if delay_ms.is_some() { Level::Info } else { Level::Debug };
-            (level, line)
+            let line = format!("seal {} of round {round}: block {}", seal.index, name(point));
+            match delay_ms {
+                Some(ms) => (Level::Info, format!("{line}, {ms} ms after its last slot")),
+                // A newcomer fetches all there are.
+                None => (Level::Debug, line),
+            }
         }
-        Note::SignState { standing, record } => match (standing, record) {
-            (Standing::Proven, _) => (Level::Info, format!("{standing}: we may sign")),
-            (Standing::New | Standing::Waiting, _) => {
-                (Level::Warn, format!("we sign nothing yet: {standing}"))
-            }
-            (Standing::Unproven(_), Some(record)) => {
-                (Level::Error, format!("we sign nothing: {standing} ({record} is ours)"))
-            }
-            (Standing::Unproven(_), None) => (Level::Error, format!("we sign nothing: {standing}")),
-        },
+        Note::SignState { standing, record } => sign_state_line(*standing, record.as_ref()),
         Note::KeyElsewhere { trace } => {
             (Level::Error, format!("somebody else signs with our key: {trace}"))
         }
-        Note::Halted { code: _, index } => (
-            Level::Error,
-            format!("halted at seal {index}: nothing is signed; see `hypernode halt show`"),
-        ),
+        Note::Halted { code: _, index } => {
+            (Level::Error, format!("halted at seal {index}: see `hypernode halt show`"))
+        }
         Note::BlockRefused { point, why } => {
-            (Level::Warn, format!("block {} {} refused: {why}", point.height, point.hash.0.short()))
+            (Level::Warn, format!("block {} refused: {why}", name(point)))
         }
         Note::Equivocation(Offence { kind, offender }) => {
             (Level::Warn, format!("{offender:?} signed {kind}"))
@@ -159,12 +136,8 @@ pub fn note_line(note: &Note) -> (Level, String) {
             (Level::Debug, format!("connection {}{} closed: {reason}", peer.0, whose(*key)))
         }
         Note::PeerSetAside { key, endpoint, reason, for_ms } => {
-            let line = format!(
-                "{endpoint}{} set aside for {} s: {reason}",
-                whose(*key),
-                for_ms.div_ceil(1000)
-            );
-            (Level::Warn, line)
+            let (whose, seconds) = (whose(*key), for_ms.div_ceil(1000));
+            (Level::Warn, format!("{endpoint}{whose} set aside for {seconds} s: {reason}"))
         }
         Note::ClockStepped { ms } => (Level::Warn, format!("the clock was set by {ms} ms")),
         Note::ClockTrust { distrust: None } => {
@@ -176,6 +149,23 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::SyncStarted { target } => (Level::Info, format!("fetching blocks up to {target}")),
         Note::SyncFinished => (Level::Info, "up to date".to_owned()),
     }
+}
+
+fn sign_state_line(standing: Standing, record: Option<&SignRecord>) -> (Level, String) {
+    match (standing, record) {
+        (Standing::Proven, _) => (Level::Info, format!("{standing}: we may sign")),
+        (Standing::New | Standing::Waiting, _) => {
+            (Level::Warn, format!("we sign nothing yet: {standing}"))
+        }
+        (Standing::Unproven(_), Some(record)) => {
+            (Level::Error, format!("we sign nothing: {standing} ({record} is ours)"))
+        }
+        (Standing::Unproven(_), None) => (Level::Error, format!("we sign nothing: {standing}")),
+    }
+}
+
+fn name(point: &Point) -> String {
+    format!("{} {}", point.height, point.hash.0.short())
 }
 
 fn whose(key: Option<crate::types::key::PublicKey>) -> String {

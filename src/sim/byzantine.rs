@@ -141,7 +141,12 @@ impl Byzantine {
             {
                 self.voter.answer(*peer, message, view)
             }
-            _ => Vec::new(),
+            Event::Wake
+            | Event::Connected { .. }
+            | Event::DialFailed { .. }
+            | Event::Received { .. }
+            | Event::Disconnected { .. }
+            | Event::Request { .. } => Vec::new(),
         }
     }
 

@@ -147,11 +147,7 @@ fn is_forging(effect: &Effect, own: &PublicKey) -> bool {
 fn is_voting(effect: &Effect, own: &PublicKey) -> bool {
     match effect {
         Effect::Guard(SignRecord::Vote(_)) => true,
-        Effect::Send { message, .. } => match &**message {
-            Message::Vote(vote) => vote.voter == *own,
-            Message::Proposal(proposal) => proposal.vote.voter == *own,
-            _ => false,
-        },
+        Effect::Send { message, .. } => message.votes().iter().any(|vote| vote.voter == *own),
         Effect::Guard(SignRecord::Block(_) | SignRecord::Correction(_))
         | Effect::Persist(_)
         | Effect::Dial { .. }

@@ -14,6 +14,7 @@ use super::seal::Vote;
 
 /// Two signatures of one key that exclude each other, the lower first: blocks by their hashes, votes by their values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "there is little evidence, and it is mostly on disk")]
 pub enum Evidence {
     /// Two blocks for one slot.
     Blocks(SignedHeader, SignedHeader),

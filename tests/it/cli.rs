@@ -149,6 +149,8 @@ fn usage_errors_end_with_2_and_help_with_0() {
             r#"--nodes: "x" is not a whole number; see `hypernode devnet --help`"#,
         ),
         (&["block", "x"], r#"height: "x" is not a whole number; see `hypernode block --help`"#),
+        (&["seal", "-1"], "unrecognized argument: -1; see `hypernode seal --help`"),
+        (&["seal", "x"], r#"index: "x" is not a whole number; see `hypernode seal --help`"#),
         (&["key"], "a command is due: new, show, export, import; see `hypernode key --help`"),
         (&["verison"], "unrecognized argument: verison; see `hypernode --help`"),
     ] {

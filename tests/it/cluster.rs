@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+mod seals;
+
 /// Far longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -243,12 +245,18 @@ fn a_node_answers_its_commands_and_a_devnet_can_be_kept() {
     let config = net.config(1);
     let ask = |arguments: &[&str]| hypernode(&[arguments, &["--config", &config]].concat());
     let screen = text(&ask(&["status"]));
-    for word in ["node ", "now ", "tip ", "sync ", "duties ", "peers ", "mempool ", "clock "] {
+    for word in
+        ["node ", "now ", "tip ", "seal ", "sync ", "duties ", "peers ", "mempool ", "clock "]
+    {
         assert!(screen.lines().any(|line| line.starts_with(word)), "{word}: {screen}");
     }
-    for (command, schema) in
-        [("peers", "peers"), ("mempool", "mempool"), ("headers", "headers"), ("block 1", "block")]
-    {
+    for (command, schema) in [
+        ("peers", "peers"),
+        ("mempool", "mempool"),
+        ("headers", "headers"),
+        ("block 1", "block"),
+        ("seal 0", "seal"),
+    ] {
         let words: Vec<&str> = command.split(' ').collect();
         let answer = json(&ask(&[&words[..], &["--json"]].concat()));
         assert_eq!(answer["schema"], format!("hypernode.{schema}/1"));

@@ -7,6 +7,7 @@
 mod address;
 mod bytes;
 mod plan;
+mod seal;
 mod signature;
 
 use std::fs;

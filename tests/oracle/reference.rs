@@ -5,7 +5,7 @@
 //! longer moves. Where the protocol differs from the paper on purpose, it is here:
 //! - Votes and proposals that the protocol lets go of (`docs/protocol.md` §10) are taken from the keeper too.
 //! - Line 55 counts who has reached or passed a view, proposals included; the keeper would count votes of that view.
-//! - Line 34 counts who has committed as well.
+//! - Lines 34 and 47 count who has done that step or passed it; the keeper would count votes of that step.
 //! - A proposal is offered as valid or not by our three verdicts, and not at all while it is unknown.
 //! - Line 49 needs the value to be named by anything, in any verdict; malachite wants a valid proposal of that view.
 //! - A prepare quorum that comes as a whole becomes `valid`, and counts as one in its own view.
@@ -346,15 +346,21 @@ impl Reference {
                 _ => {}
             }
         }
-        let voted = |at: usize| {
+        let has_voted = |at: usize, kind: Option<VoteType>| {
             let mut of_now = self.log.iter().filter(|vote| vote.view == now);
-            of_now.any(|vote| usize::from(vote.voter.0) == at)
+            of_now.any(|vote| {
+                usize::from(vote.voter.0) == at && kind.is_none_or(|kind| kind == vote.kind)
+            })
+        };
+        let is_past = |kind: Option<VoteType>| {
+            let past = self.weight(|at| self.heard[at] > Some(now) || has_voted(at, kind));
+            params.quorum.is_met(past, total)
         };
         let is_new = |step: Step| !self.scheduled.contains(&(now, step));
-        if params.quorum.is_met(self.weight(voted), total) && is_new(Step::Prepare) {
+        if is_past(None) && is_new(Step::Prepare) {
             all.push((round, Event::PolkaAny));
         }
-        if self.is_met(now, VoteType::Precommit, Threshold::Any) && is_new(Step::Commit) {
+        if is_past(Some(VoteType::Precommit)) && is_new(Step::Commit) {
             all.push((round, Event::PrecommitAny));
         }
         all

@@ -106,14 +106,18 @@ impl View {
 
     /// Says once for whom a seal waits.
     pub fn waiting(&mut self, record: &Record) {
-        let waiting = record.waiting();
-        let missing = waiting.as_ref().map(|(open, missing)| (open.index, missing.clone()));
-        if self.terminal || missing.is_none() || missing == self.missing {
+        if self.terminal {
             return;
         }
-        self.missing = missing;
-        if let Some((open, missing)) = waiting {
-            self.write(&format!("{}\n", seal::waiting(open, &missing)));
+        let waiting = record.waiting();
+        let Some((open, missing)) = waiting.filter(|(_, missing)| !missing.is_empty()) else {
+            return;
+        };
+        let text = format!("{}\n", seal::waiting(open, &missing));
+        let now = Some((open.index, missing));
+        if self.missing != now {
+            self.missing = now;
+            self.write(&text);
         }
     }
 

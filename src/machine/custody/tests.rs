@@ -53,7 +53,8 @@ impl Bed {
         let tip = genesis(&network);
         let custody =
             Custody::open(own, network.clone(), verifier.clone(), &tip, &mut signed, disk);
-        let view = View { built: Timestamp(0), distrust: None, is_listening: true };
+        let (built, distrust, is_listening, is_behind) = (Timestamp(0), None, true, false);
+        let view = View { built, distrust, is_listening, is_behind };
         Bed { network, verifier, custody, signed, view, heartbeat: None }
     }
 
@@ -376,6 +377,12 @@ fn two_full_rounds_of_listening_prove_a_state() {
         assert_eq!(bed.look((START + 3, 1)), Outcome::default());
         assert!(bed.custody.status(&bed.signed).proven);
     }
+    let mut bed = Bed::new(standing(Standing::Waiting));
+    bed.look((START, 5));
+    bed.view.is_behind = true;
+    assert_eq!(bed.look((START + 3, 0)), Outcome::default(), "our blocks may still come");
+    bed.view.is_behind = false;
+    assert!(bed.look((START + 3, 0)).guarded.is_some());
     let mut bed = Bed::new(standing(Standing::Unproven(Doubt::Older)));
     bed.look((START, 5));
     assert_eq!(bed.look((START + 99, 0)), Outcome::default(), "time alone heals nothing");

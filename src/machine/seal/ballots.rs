@@ -40,6 +40,12 @@ impl Ballots {
         }
     }
 
+    /// Whether the voter has prepared in the present view, and committed, as far as its votes tell.
+    pub fn done(&self, now: Option<u32>) -> [bool; 2] {
+        let has_committed = self.heard > now || self.now.commit.is_some();
+        [has_committed || self.now.prepare.is_some(), has_committed]
+    }
+
     /// Keeps a vote of another view than the present one `now`, of which none is held yet; false when it does not
     /// matter any more.
     pub fn keep(&mut self, now: Option<u32>, view: u32, step: Step, mark: Mark) -> bool {
@@ -88,11 +94,6 @@ impl Ballots {
 }
 
 impl Pair {
-    /// Whether there is no vote.
-    pub fn is_empty(&self) -> bool {
-        self.prepare.is_none() && self.commit.is_none()
-    }
-
     /// The vote of a step; a proposal is none.
     pub fn of(&self, step: Step) -> Option<Mark> {
         match step {

@@ -6,7 +6,8 @@
 //! - Messages are bounded as `votes` and `proposals` say; line 55 counts who has reached *or passed* a view.
 //! - What a value is worth, the caller says, and may say better later (`Verdict`).
 //! - Line 21 holds for the proposer too, so that one who lacks the block it proposes again does not wait for ever.
-//! - Line 34 counts commits too: who commits has prepared, and after a power cut everywhere nobody has those prepares.
+//! - Lines 34 and 47 count who has done that step *or passed it*, in this view or by being in a later one: votes are
+//!   only sent again for the present view, so voters of two views could wait for each other's lost ones for ever.
 //! - Any prepare quorum may become `valid`, which only says what to propose.
 //!
 //! Invariant: votes leave in ascending order of (view, step), one for each, and none at or below what was signed

@@ -15,6 +15,9 @@ const SIGNATURES_MAX: usize = 64;
 const ITEMS_MAX: usize = 4_096;
 /// Of one peer: an answer with votes, and what it relays meanwhile.
 const ITEMS_OF_PEER_MAX: usize = 512;
+/// Of one peer with a quorum in them, up to 1 MiB each; of all peers.
+const QUORUMS_OF_PEER_MAX: usize = 2;
+const QUORUMS_MAX: usize = 32;
 
 /// Something with signatures.
 #[derive(Debug, Clone)]
@@ -47,11 +50,25 @@ pub struct Intake {
     waiting: VecDeque<Waiting>,
 }
 
+impl Item {
+    fn has_quorum(&self) -> bool {
+        match self {
+            Item::Vote(_) => false,
+            Item::Proposal(proposal) => proposal.prepared.is_some(),
+            Item::Prepared(_) => true,
+        }
+    }
+}
+
 impl Intake {
     /// Takes an item in; what is over the bounds is dropped, and comes again when it is sent again.
     pub fn push(&mut self, from: PeerId, item: Item) {
-        let of_peer = self.waiting.iter().filter(|waiting| waiting.from == from).count();
-        if self.waiting.len() < ITEMS_MAX && of_peer < ITEMS_OF_PEER_MAX {
+        let of_peer = || self.waiting.iter().filter(|waiting| waiting.from == from);
+        let quorums = self.waiting.iter().filter(|waiting| waiting.item.has_quorum()).count();
+        let quorums_of_peer = of_peer().filter(|waiting| waiting.item.has_quorum()).count();
+        let room = self.waiting.len() < ITEMS_MAX && of_peer().count() < ITEMS_OF_PEER_MAX;
+        let fits = quorums < QUORUMS_MAX && quorums_of_peer < QUORUMS_OF_PEER_MAX;
+        if room && (fits || !item.has_quorum()) {
             self.waiting.push_back(Waiting { from, item, done: 0 });
         }
     }
@@ -59,6 +76,11 @@ impl Intake {
     /// Whether anything waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Forgets what a peer sent.
+    pub fn forget(&mut self, peer: PeerId) {
+        self.waiting.retain(|waiting| waiting.from != peer);
     }
 
     /// Forgets everything: the instance is over.

@@ -1,13 +1,20 @@
 //! What may be sealed: our own candidate, and what we think of another's (`docs/protocol.md` §10).
 
+use std::collections::VecDeque;
+use std::rc::Rc;
+
 use crate::machine::chain::Chain;
 use crate::machine::records::{self, Reader};
 use crate::machine::seal::proposals::Verdict;
+use crate::rules::sealed::SealedState;
 use crate::rules::validity::FUTURE_MS;
 use crate::types::block::Point;
 use crate::types::clock::{Now, Round};
 use crate::types::network::Network;
 use crate::types::seal::Checkpoint;
+
+/// States kept, of up to 2 MiB.
+const MADE_MAX: usize = 4;
 
 /// What a verdict depends on beside the proposal. While it is the same, so is the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +31,11 @@ pub struct Basis {
 #[derive(Debug, Default)]
 pub struct Judge {
     candidate: Option<(Basis, Option<Checkpoint>)>,
-    /// The last checkpoint made, by its block: a state takes milliseconds to sum up and hash.
-    made: Option<(Point, Checkpoint)>,
+    /// The last states, by their blocks, newest last: one takes milliseconds to sum up and hash, and who has voted for a
+    /// checkpoint must know its voters even when the best chain has left its block.
+    made: VecDeque<(Checkpoint, Rc<SealedState>)>,
+    /// Whether the state of our candidate is still being summed up.
+    is_summing: bool,
 }
 
 impl Basis {
@@ -49,10 +59,11 @@ impl Judge {
         db: &dyn Reader,
     ) -> Option<Checkpoint> {
         if let Some((held, candidate)) = &self.candidate {
-            if held == basis {
+            if held == basis && !self.is_summing {
                 return *candidate;
             }
         }
+        self.is_summing = false;
         let found = basis.finished.and_then(|finished| {
             let sealed = chain.sealed();
             let last = chain.last_before(finished.next(), db)?;
@@ -60,17 +71,35 @@ impl Judge {
             if sealed.checkpoint.closes(round) {
                 return None;
             }
-            if let Some((_, made)) = self.made.filter(|(point, _)| *point == last.point) {
-                return Some(made);
+            let mut made = self.made.iter();
+            if let Some((made, _)) = made.find(|(made, _)| made.point() == last.point) {
+                return Some(*made);
             }
-            let state = chain.state_at(&last.point, db)?;
+            let Some(state) = chain.state_at(&last.point, db) else {
+                self.is_summing = true;
+                return None;
+            };
             let (height, hash) = (last.point.height, last.point.hash);
             let made = state.checkpoint(sealed.seal.index + 1, height, hash);
-            self.made = Some((last.point, made));
+            if self.made.len() == MADE_MAX {
+                self.made.pop_front();
+            }
+            self.made.push_back((made, Rc::new(state)));
             Some(made)
         });
         self.candidate = Some((*basis, found));
         found
+    }
+
+    /// Whether the candidate is asked for again at once: its state takes several events.
+    pub fn is_summing(&self) -> bool {
+        self.is_summing
+    }
+
+    /// The state of a checkpoint that was our candidate lately.
+    pub fn state_of(&self, checkpoint: &Checkpoint) -> Option<Rc<SealedState>> {
+        let made = self.made.iter().find(|(made, _)| made == checkpoint);
+        made.map(|(_, state)| state.clone())
     }
 
     /// What we think of a checkpoint proposed for the index after our seal's.
@@ -111,6 +140,7 @@ impl Judge {
         }
         match self.candidate(basis, chain, db) {
             Some(ours) if ours == *checkpoint => Verdict::Acceptable,
+            None if self.is_summing => Verdict::Unknown,
             _ => Verdict::Sound,
         }
     }

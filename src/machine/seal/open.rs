@@ -1,5 +1,8 @@
 //! The open instance: between the algorithm and the node (`docs/protocol.md` §10).
 
+mod speech;
+
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
@@ -12,7 +15,6 @@ use super::proposals::Verdict;
 use super::votes::{Agreement, Cast};
 use super::{Outcome, View};
 use crate::machine::event::PeerId;
-use crate::machine::note::Note;
 use crate::machine::records::{self, Reader, Table};
 use crate::machine::status::OpenSeal;
 use crate::machine::turn::Turn;
@@ -20,31 +22,40 @@ use crate::rules::quorum::Electorate;
 use crate::rules::sealed::Anchor;
 use crate::types::clock::{Monotonic, Now};
 use crate::types::hash::Hash;
-use crate::types::key::{PublicKey, SecretKey, Verifier};
+use crate::types::key::PublicKey;
 use crate::types::message::Message;
 use crate::types::network::Network;
 use crate::types::seal::{Checkpoint, Proposal, Quorum, Step, Vote};
-use crate::types::sign::{SignRecord, SignState, VoteRecord};
+use crate::types::sign::VoteRecord;
+
+use speech::pass_on;
 
 /// Checkpoints known by their identities: those of the views that still matter, and a few of liars.
-const CHECKPOINTS_MAX: usize = 64;
+const CHECKPOINTS_MAX: usize = 256;
 /// Proposals kept for views to come.
 const PROPOSALS_MAX: usize = 4;
 /// Voters named in status as not having voted.
 const MISSING_MAX: usize = 16;
+/// A decision that is no seal yet, because its voters are not known here, is looked at again after this.
+const DECIDED_MS: u64 = 50;
 /// A voter may go on to another view later than ours this often per base time.
 const LATER_PER_BASE: u64 = 2;
 
 /// One instance, from the adoption of the seal before until it is decided.
 pub struct Open {
     pub index: u64,
+    /// What the sign state said when we last looked: what others have shown of our votes may change it.
+    pub signed: Option<VoteRecord>,
     pub electorate: Rc<Electorate>,
     beacon: Hash,
     slot_ms: u64,
     own: Option<u16>,
+    leader: Cell<Option<(u32, Option<u16>)>>,
     instance: Instance,
     /// When its first view began here.
     started: Option<Monotonic>,
+    /// What was decided.
+    certificate: Option<Quorum>,
     judge: Judge,
     basis: Option<Basis>,
     checkpoints: VecDeque<(Hash, Checkpoint)>,
@@ -74,11 +85,14 @@ impl Open {
         let own = electorate.position(own);
         let mut open = Open {
             index,
+            signed,
             beacon: sealed.state.beacon,
             slot_ms: network.clock.slot_ms,
             own,
+            leader: Cell::new(None),
             instance: Instance::new(index, electorate.clone(), own),
             started: None,
+            certificate: None,
             judge: Judge::default(),
             basis: None,
             checkpoints: VecDeque::new(),
@@ -126,13 +140,12 @@ impl Open {
             });
         let room =
             self.proposals.len() < PROPOSALS_MAX || self.proposals.keys().last() > Some(&vote.view);
-        let proposer = self.electorate.proposer(network, &self.beacon, self.index, vote.view);
-        in_time
-            && whole
-            && room
-            && proposer.is_some()
-            && proposer == self.electorate.position(&vote.voter)
-            && self.proposals.get(&vote.view) != Some(proposal)
+        let is_new = self.proposals.get(&vote.view) != Some(proposal);
+        let voter = self.electorate.position(&vote.voter);
+        // Last: it hashes once for each voter.
+        in_time && whole && room && is_new && voter.is_some() && {
+            self.proposer(network, vote.view) == voter
+        }
     }
 
     /// Whether a prepare quorum says more than the one held.
@@ -172,43 +185,70 @@ impl Open {
         match checked.item {
             Item::Vote(vote) => {
                 let Some(cast) = Cast::of(&vote, &self.electorate) else { return };
+                if self.instance.holds(&cast) {
+                    return;
+                }
                 let is_later = Some(cast.view) > self.instance.view();
                 let (now, pause_ms) = (turn.now.mono, self.base_ms() / LATER_PER_BASE);
                 if is_later && !self.pace.admits(cast.voter, cast.view, now, pause_ms) {
                     return;
                 }
-                let is_held = self.instance.holds(&cast);
                 self.input(turn.now, Input::Vote(cast), outcomes);
-                if !is_held && self.instance.holds(&cast) {
+                if self.instance.holds(&cast) {
                     pass_on(turn, view, checked.from, Message::Vote(vote));
                 }
             }
             Item::Proposal(proposal) => {
-                let Some(cast) = Cast::of(&proposal.vote, &self.electorate) else { return };
-                let is_first = !self.proposals.contains_key(&cast.view);
-                self.know(proposal.checkpoint);
-                let prepared = proposal.prepared.as_ref().map(|quorum| {
-                    self.hold(quorum);
-                    Rc::new(Agreement::of(quorum))
-                });
-                if is_first {
-                    self.proposals.insert(cast.view, (*proposal).clone());
-                    if self.proposals.len() > PROPOSALS_MAX {
-                        self.proposals.pop_last();
-                    }
-                }
-                let is_held = self.instance.holds(&cast);
-                let verdict = self.verdict(turn, view, &proposal.checkpoint);
-                self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
-                if !is_held && self.instance.holds(&cast) {
-                    pass_on(turn, view, checked.from, Message::Proposal(proposal));
-                }
+                self.take_proposal(turn, view, checked.from, *proposal, outcomes)
             }
             Item::Prepared(quorum) => {
+                outcomes.extend(self.shown(&quorum));
                 self.know(quorum.checkpoint);
                 self.hold(&quorum);
                 self.input(turn.now, Input::Prepared(Rc::new(Agreement::of(&quorum))), outcomes);
             }
+        }
+    }
+
+    fn take_proposal(
+        &mut self,
+        turn: &mut Turn,
+        view: &View,
+        from: PeerId,
+        proposal: Proposal,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        let Some(cast) = Cast::of(&proposal.vote, &self.electorate) else { return };
+        let was_held = self.instance.holds(&cast);
+        let known = self.checkpoints.len();
+        self.know(proposal.checkpoint);
+        let quorum = proposal.prepared.as_ref();
+        let prepared = quorum.map(|quorum| {
+            outcomes.extend(self.shown(quorum));
+            self.hold(quorum);
+            Rc::new(Agreement::of(quorum))
+        });
+        let verdict = self.verdict_on(turn, view, &proposal);
+        self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
+        if !self.instance.holds(&cast) {
+            // A third value of a view: nobody will ask for it again.
+            self.checkpoints.truncate(known);
+            return;
+        }
+        let before = self.proposals.get(&cast.view);
+        // Whoever relays a proposal could take its quorum away: it is not what the proposer signed.
+        let is_fuller = before.is_some_and(|before| {
+            let same = before.checkpoint == proposal.checkpoint;
+            same && before.prepared.is_none() && proposal.prepared.is_some()
+        });
+        if before.is_none() || is_fuller {
+            self.proposals.insert(cast.view, proposal.clone());
+            if self.proposals.len() > PROPOSALS_MAX {
+                self.proposals.pop_last();
+            }
+        }
+        if !was_held || is_fuller {
+            pass_on(turn, view, from, Message::Proposal(Box::new(proposal)));
         }
     }
 
@@ -221,16 +261,15 @@ impl Open {
         outcomes: &mut Vec<Outcome>,
     ) {
         let basis = Basis::new(turn.now, network, view.chain);
-        if self.basis.replace(basis) != Some(basis) {
+        if self.basis.replace(basis) != Some(basis) || self.judge.is_summing() {
             if self.started.is_none() && self.candidate(turn, view).is_some() {
                 self.started = Some(turn.now.mono);
                 self.input(turn.now, Input::Start, outcomes);
             }
-            let values: Vec<Checkpoint> =
-                self.proposals.values().map(|proposal| proposal.checkpoint).collect();
-            for checkpoint in values {
-                let verdict = self.verdict(turn, view, &checkpoint);
-                let value = checkpoint.id();
+            let proposals: Vec<Proposal> = self.proposals.values().cloned().collect();
+            for proposal in proposals {
+                let verdict = self.verdict_on(turn, view, &proposal);
+                let value = proposal.checkpoint.id();
                 self.input(turn.now, Input::Judged { value, verdict }, outcomes);
             }
         }
@@ -239,109 +278,19 @@ impl Open {
             self.input(turn.now, Input::TimeOut { view: at, step }, outcomes);
         }
         self.lead(turn, view, network, outcomes);
-    }
-
-    /// Signs the next of our votes: guarded first, then sent, then counted like anybody's.
-    pub fn sign_one(
-        &mut self,
-        turn: &mut Turn,
-        view: &View,
-        (key, network, verifier): (&SecretKey, &Network, &Verifier),
-        signed: &mut SignState,
-        outcomes: &mut Vec<Outcome>,
-    ) {
-        let Some(Wanted { record, prepared }) = self.said.next() else { return };
-        // It waited for a clock that could be trusted, and the others went on.
-        if self.instance.view().is_some_and(|now| record.view < now) {
-            return;
-        }
-        let quorum = prepared.as_ref().and_then(|prepared| self.quorum_of(prepared));
-        if let Some(quorum) = &quorum {
-            self.hold(quorum);
-            let key = records::index_key(self.index);
-            let kept = turn.db.get(Table::Prepared, &key);
-            let kept: Option<Quorum> = kept.and_then(|bytes| records::parse(&bytes));
-            if kept.is_none_or(|kept| kept.view < quorum.view) {
-                // Before the vote is noted: a crash between the two would leave a lock that nobody can prove any more.
-                turn.db.put(Table::Prepared, key, quorum);
-                self.said.put_back(Wanted { record, prepared });
-                return;
-            }
-        }
-        let asked = SignRecord::Vote(record);
-        match signed.admit(asked) {
-            Ok(state) => *signed = state,
-            Err(_) => {
-                turn.out.note(Note::SignatureRefused { asked });
-                return;
-            }
-        }
-        turn.out.guard(asked);
-        let place = (record.index, record.view, record.step);
-        let vote = Vote::sign(place, record.value, key, network, verifier);
-        let cast = Cast::of(&vote, &self.electorate);
-        let peers = masternodes(view, None);
-        if record.step == Step::Propose {
-            // After a restart it is the same again, or lost.
-            let ours = self.candidate(turn, view);
-            ours.iter().for_each(|checkpoint| self.know(*checkpoint));
-            let checkpoint = record.value.and_then(|value| self.checkpoint(&value));
-            let Some(checkpoint) = checkpoint else { return };
-            let proposal = Proposal { vote, checkpoint, prepared: quorum };
-            self.said.proposed(proposal.clone());
-            self.proposals.insert(record.view, proposal.clone());
-            turn.out.broadcast(peers, Message::Proposal(Box::new(proposal)));
-            let verdict = self.verdict(turn, view, &checkpoint);
-            let Some(cast) = cast else { return };
-            self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
-        } else {
-            self.said.voted(vote);
-            turn.out.broadcast(peers, Message::Vote(vote));
-            if let Some(cast) = cast {
-                self.input(turn.now, Input::Vote(cast), outcomes);
-            }
-        }
-    }
-
-    /// What we said last, for these peers.
-    pub fn say_again(&self, turn: &mut Turn, peers: Vec<PeerId>) {
-        let (proposal, votes) = self.said.said();
-        if let Some(proposal) = proposal {
-            turn.out.broadcast(peers.clone(), Message::Proposal(Box::new(proposal.clone())));
-        }
-        for vote in votes {
-            turn.out.broadcast(peers.clone(), Message::Vote(*vote));
-        }
-        if let Some(quorum) = &self.prepared {
-            turn.out.broadcast(peers, Message::Prepared(Box::new(quorum.clone())));
-        }
-    }
-
-    /// Says all again when the step has not changed for a base time, and asks one peer for the votes that we lack.
-    pub fn repeat(&mut self, turn: &mut Turn, view: &View) {
-        let due = self.said.again_at().is_some_and(|at| turn.now.mono >= at);
-        if self.is_decided() || self.started.is_none() || !due {
-            return;
-        }
-        self.said.rest_until(turn.now.mono.plus(self.base_ms()));
-        let peers = masternodes(view, None);
-        self.say_again(turn, peers.clone());
-        let next = peers.iter().find(|peer| Some(**peer) > self.asked).or(peers.first());
-        self.asked = next.copied();
-        if let (Some(peer), Some(at)) = (self.asked, self.instance.view()) {
-            let votes = self.instance.votes();
-            let (prepares, commits) = (votes.bitmap(Step::Prepare), votes.bitmap(Step::Commit));
-            let message = Message::WantVotes { index: self.index, view: at, prepares, commits };
-            turn.out.send(peer, message);
+        // Until it is a seal: for that it may need a state that takes some events to sum up.
+        if let Some(certificate) = &self.certificate {
+            let state = self.judge.state_of(&certificate.checkpoint);
+            outcomes.push(Outcome::Decided(certificate.clone(), state));
         }
     }
 
     /// When there is something to do next.
     pub fn due(&self, now: Now, view: &View) -> Monotonic {
         if self.is_decided() {
-            return Monotonic(u64::MAX);
+            return now.mono.plus(DECIDED_MS);
         }
-        if self.said.is_waiting() && view.may_sign {
+        if self.said.is_waiting() && view.may_sign || self.judge.is_summing() {
             return now.mono;
         }
         let timers = self.timers.values().copied();
@@ -406,10 +355,7 @@ impl Open {
                 }
                 Output::Decided { .. } => {
                     let certificate = self.instance.certificate();
-                    let quorum = certificate.and_then(|of| self.quorum_of(&of));
-                    if let Some(quorum) = quorum {
-                        outcomes.push(Outcome::Decided(quorum));
-                    }
+                    self.certificate = certificate.and_then(|of| self.quorum_of(&of));
                 }
             }
         }
@@ -421,7 +367,7 @@ impl Open {
         if !self.instance.is_to_lead() || self.own.is_none() {
             return;
         }
-        if self.electorate.proposer(network, &self.beacon, self.index, at) != self.own {
+        if self.proposer(network, at) != self.own {
             return;
         }
         let candidate = self.candidate(turn, view);
@@ -430,13 +376,27 @@ impl Open {
         self.input(turn.now, Input::Lead { view: at, value }, outcomes);
     }
 
+    /// Who proposes in a view, remembered for the view that was asked for last.
+    fn proposer(&self, network: &Network, view: u32) -> Option<u16> {
+        if let Some((_, proposer)) = self.leader.get().filter(|(of, _)| *of == view) {
+            return proposer;
+        }
+        let proposer = self.electorate.proposer(network, &self.beacon, self.index, view);
+        self.leader.set(Some((view, proposer)));
+        proposer
+    }
+
     fn candidate(&mut self, turn: &Turn, view: &View) -> Option<Checkpoint> {
         self.judge.candidate(&self.basis?, view.chain, &turn.db)
     }
 
-    fn verdict(&mut self, turn: &Turn, view: &View, checkpoint: &Checkpoint) -> Verdict {
+    fn verdict_on(&mut self, turn: &Turn, view: &View, proposal: &Proposal) -> Verdict {
         let Some(basis) = self.basis else { return Verdict::Unknown };
-        self.judge.verdict(checkpoint, &basis, turn.now, view.chain, &turn.db)
+        let checkpoint = &proposal.checkpoint;
+        let verdict = self.judge.verdict(checkpoint, &basis, turn.now, view.chain, &turn.db);
+        // Of a later view its quorum may have been lost on the way: then it is not refused before the time-out.
+        let may_lack = proposal.prepared.is_none() && proposal.vote.view > 0;
+        if may_lack && verdict == Verdict::Sound { Verdict::Unknown } else { verdict }
     }
 
     fn elapsed(&self, now: Monotonic) -> Option<(u32, Step)> {
@@ -472,18 +432,17 @@ impl Open {
         Some(agreement.to_quorum(self.checkpoint(&agreement.value)?))
     }
 
+    /// Our own vote in a prepare quorum.
+    fn shown(&self, quorum: &Quorum) -> Option<Outcome> {
+        let own = self.own?;
+        let key = self.electorate.voter(own)?.public_key;
+        let mut ours = quorum.votes(Step::Prepare, |at| (at == own).then_some(key));
+        ours.next().map(Outcome::Shown)
+    }
+
     fn hold(&mut self, quorum: &Quorum) {
         if self.is_quorum_of_use(quorum) {
             self.prepared = Some(quorum.clone());
         }
     }
-}
-
-fn masternodes(view: &View, except: Option<PeerId>) -> Vec<PeerId> {
-    let of_use = view.peers.ready().filter(|peer| peer.masternode && Some(peer.id) != except);
-    of_use.map(|peer| peer.id).collect()
-}
-
-fn pass_on(turn: &mut Turn, view: &View, from: PeerId, message: Message) {
-    turn.out.broadcast(masternodes(view, Some(from)), message);
 }

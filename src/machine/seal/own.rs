@@ -34,6 +34,8 @@ pub struct OwnVotes {
 impl OwnVotes {
     /// Something is to be signed.
     pub fn want(&mut self, wanted: Wanted) {
+        // What could not be signed in its view is over.
+        self.wanted.retain(|other| other.record.view >= wanted.record.view);
         if self.wanted.len() < WAITING_MAX {
             self.wanted.push_back(wanted);
         }

@@ -56,10 +56,10 @@ impl Upon {
             (Some(Some(value)), None) => all.push(Upon::LeadOwn(value)),
             _ => {}
         }
-        if votes.is_any(Step::Prepare) {
+        if votes.is_past(Step::Prepare) {
             all.push(Upon::PreparesAny);
         }
-        if votes.is_any(Step::Commit) {
+        if votes.is_past(Step::Commit) {
             all.push(Upon::CommitsAny);
         }
         all

@@ -64,8 +64,9 @@ pub struct Votes {
     /// Weight of each value among the prepares, and the commits, of the present view.
     prepares: BTreeMap<Option<Hash>, u64>,
     commits: BTreeMap<Option<Hash>, u64>,
-    /// Weight of those with either.
-    voted: u64,
+    /// Weight of those who have prepared in the present view, or passed that; likewise committed.
+    past_prepare: u64,
+    past_commit: u64,
     /// Weight of the commits for blocks, of the present view and of earlier ones.
     blocks: BTreeMap<(u32, Hash), u64>,
     /// Weight of the voters whose latest view is this one.
@@ -111,7 +112,8 @@ impl Votes {
             ballots,
             prepares: BTreeMap::new(),
             commits: BTreeMap::new(),
-            voted: 0,
+            past_prepare: 0,
+            past_commit: 0,
             blocks: BTreeMap::new(),
             reached: BTreeMap::new(),
         }
@@ -133,13 +135,13 @@ impl Votes {
             let first = Cast { value, signature, ..*cast };
             return if value == cast.value { Added::Known } else { Added::Double(first) };
         }
-        let mark = (cast.value, cast.signature);
+        let (mark, done) = ((cast.value, cast.signature), ballots.done(self.view));
         let weight = self.electorate.weight(cast.voter);
         if self.view == Some(cast.view) {
-            if ballots.now.is_empty() {
-                self.voted += weight;
-            }
             *ballots.now.of_mut(cast.step) = Some(mark);
+            let (past_prepare, past_commit) = gained(done, ballots.done(self.view), weight);
+            self.past_prepare += past_prepare;
+            self.past_commit += past_commit;
             let counts = match cast.step {
                 Step::Prepare => &mut self.prepares,
                 Step::Propose | Step::Commit => &mut self.commits,
@@ -178,9 +180,13 @@ impl Votes {
         if ballots.heard >= Some(view) {
             return;
         }
+        let done = ballots.done(self.view);
         if let Some(left) = ballots.heard.replace(view) {
             lower(&mut self.reached, left, weight);
         }
+        let (past_prepare, past_commit) = gained(done, ballots.done(self.view), weight);
+        self.past_prepare += past_prepare;
+        self.past_commit += past_commit;
         *self.reached.entry(view).or_default() += weight;
     }
 
@@ -199,12 +205,12 @@ impl Votes {
         counts.find(|(_, weight)| self.electorate.is_quorum(**weight)).map(|(value, _)| *value)
     }
 
-    /// Whether more than two thirds are known to have done this step in the present view, for whatever. Who committed
-    /// has also prepared.
-    pub fn is_any(&self, step: Step) -> bool {
+    /// Whether more than two thirds are known to have done this step of the present view, for whatever, or to have
+    /// passed it: who committed has prepared, who is in a later view has committed.
+    pub fn is_past(&self, step: Step) -> bool {
         self.electorate.is_quorum(match step {
-            Step::Propose | Step::Prepare => self.voted,
-            Step::Commit => self.commits.values().sum(),
+            Step::Propose | Step::Prepare => self.past_prepare,
+            Step::Commit => self.past_commit,
         })
     }
 
@@ -306,12 +312,12 @@ impl Votes {
         self.prepares.clear();
         self.commits.clear();
         self.blocks.clear();
-        self.voted = 0;
+        (self.past_prepare, self.past_commit) = (0, 0);
         for (voter, ballots) in (0_u16..).zip(&self.ballots) {
             let weight = self.electorate.weight(voter);
-            if !ballots.now.is_empty() {
-                self.voted += weight;
-            }
+            let (past_prepare, past_commit) = gained([false; 2], ballots.done(self.view), weight);
+            self.past_prepare += past_prepare;
+            self.past_commit += past_commit;
             if let Some((value, _)) = ballots.now.prepare {
                 *self.prepares.entry(value).or_default() += weight;
             }
@@ -326,6 +332,12 @@ impl Votes {
             }
         }
     }
+}
+
+/// The weight that a voter adds to those past their prepare, and their commit.
+fn gained(before: [bool; 2], after: [bool; 2], weight: u64) -> (u64, u64) {
+    let gain = |at: usize| if after[at] && !before[at] { weight } else { 0 };
+    (gain(0), gain(1))
 }
 
 /// Takes weight off an entry, and the entry when nothing is left.

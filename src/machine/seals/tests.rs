@@ -171,9 +171,9 @@ fn open(ground: &Ground, disk: &Disk) -> Result<Seals, &'static str> {
 }
 
 fn asked(sent: &[(PeerId, Message)]) -> Option<(PeerId, u32, u64)> {
-    sent.iter().find_map(|(peer, message)| match message {
-        Message::WantSeals { request, after } => Some((*peer, *request, *after)),
-        _ => None,
+    sent.iter().find_map(|(peer, message)| {
+        let Message::WantSeals { request, after } = message else { return None };
+        Some((*peer, *request, *after))
     })
 }
 
@@ -395,6 +395,10 @@ fn a_listed_checkpoint_brings_voters_and_outranks_those_before() {
     // It is nothing to show to others; the seals of its voters are asked for after it.
     let (_, sent) = bed.event(|_, turn| serve::seals(turn, PeerId(9), 1, 0));
     assert!(matches!(&sent[0].1, Message::Seals { seals, .. } if seals.len() == 2), "{sent:?}");
+    for after in [2, u64::MAX - 1, u64::MAX] {
+        let (_, sent) = bed.event(|_, turn| serve::seals(turn, PeerId(9), 1, after));
+        assert!(matches!(&sent[0].1, Message::Seals { seals, .. } if seals.is_empty()));
+    }
     let (peer, number, after) = bed.join(2, 4).expect("it has newer ones");
     assert_eq!(after, 3);
     let electorate = bed.seals.electorate().clone();
@@ -435,7 +439,7 @@ fn seals_against_a_listed_checkpoint_are_found_before_and_after() {
 #[test]
 fn a_state_is_served_in_parts() {
     let mut bed = Bed::new(network());
-    let whole: Vec<u8> = (0..STATE_PART_BYTES + 10).map(|it| it as u8).collect();
+    let whole: Vec<u8> = (0..=255).cycle().take(STATE_PART_BYTES + 10).collect();
     bed.disk.entries.insert((Table::States, index_key(7)), whole.clone());
     let mut part = |index, part| {
         let (_, sent) = bed.event(|_, turn| serve::state(turn, PeerId(2), 1, index, part));

@@ -69,35 +69,31 @@ impl Server {
     }
 
     fn answer(&mut self, message: &Message) -> Vec<Message> {
-        let from = match message {
-            Message::WantSeals { .. } => &mut self.village,
-            _ => self.forged.as_mut().unwrap_or(&mut self.village),
-        };
+        let forged = self.forged.as_mut().filter(|_| !matches!(message, Message::WantSeals { .. }));
+        let from = forged.unwrap_or(&mut self.village);
         let network = from.ground.network.clone();
         let mut turn = bed::turn(&network, 1, &from.disk);
         let peer = PeerId(0);
-        let announced = from.chain.best().point;
-        match message {
-            Message::WantSeals { request, after } => {
-                serve::seals(&mut turn, peer, *request, *after)
+        if let Message::WantSeals { request, after } = message {
+            serve::seals(&mut turn, peer, *request, *after);
+        }
+        if let Message::Find { request, .. }
+        | Message::WantHeaders { request, .. }
+        | Message::WantBodies { request, .. } = message
+        {
+            if self.gone {
+                return vec![Message::Gone { request: *request }];
             }
-            Message::Find { request, .. }
-            | Message::WantHeaders { request, .. }
-            | Message::WantBodies { request, .. }
-                if self.gone =>
-            {
-                turn.out.send(peer, Message::Gone { request: *request });
-            }
-            Message::Find { request, locator } => {
-                serve::find(&mut turn, peer, *request, locator, &from.chain);
-            }
-            Message::WantHeaders { request, above } => {
-                serve::headers(&mut turn, peer, *request, above, &announced, &from.chain);
-            }
-            Message::WantBodies { request, points } => {
-                serve::bodies(&mut turn, peer, *request, points);
-            }
-            _ => {}
+        }
+        if let Message::Find { request, locator } = message {
+            serve::find(&mut turn, peer, *request, locator, &from.chain);
+        }
+        if let Message::WantHeaders { request, above } = message {
+            let announced = from.chain.best().point;
+            serve::headers(&mut turn, peer, *request, above, &announced, &from.chain);
+        }
+        if let Message::WantBodies { request, points } = message {
+            serve::bodies(&mut turn, peer, *request, points);
         }
         bed::sent(&mut turn).into_iter().map(|(_, message)| message).collect()
     }

@@ -5,23 +5,28 @@ use std::io::{Read, Write};
 use serde_json::Value;
 
 use super::*;
+use crate::machine::halt::{HaltReason, HaltRecord};
+use crate::machine::records::{Batch, Table};
 use crate::rules::refusal::Refusal;
 use crate::shell::client;
 use crate::shell::engine::Parts;
 use crate::shell::guard::Guard;
 use crate::shell::store::Store;
+use crate::types::block::genesis;
 use crate::types::clock::{Round, Timestamp};
 use crate::types::hash::Hash;
 use crate::types::key::{SecretKey, Verifier};
 use crate::types::network::Network;
+use crate::types::seal::{Checkpoint, Quorum};
 use crate::types::tx::{Body as TxBody, Tx};
 use crate::types::{codec, hex};
 
-/// An engine that knows no block, in a directory of its own.
-fn engine(dir: &Path) -> Engine {
+/// An engine that knows no block and what `batch` has, in a directory of its own.
+fn engine(dir: &Path, batch: &Batch) -> Engine {
     let network = Rc::new(Network::test());
     let key = SecretKey::from_seed([1; 32]);
-    let store = Store::open(dir, network.id(), 1 << 20).expect("a new one");
+    let mut store = Store::open(dir, network.id(), 1 << 20).expect("a new one");
+    store.persist(batch).expect("there is room");
     let guard = Guard::begin(dir, network.id(), key.public()).expect("a new one");
     let clock = SystemClock::start();
     let parts = Parts { network, key, built: Timestamp(0), store, guard };
@@ -33,12 +38,20 @@ fn serve<T: Send + 'static>(
     answers: Vec<Option<Answer>>,
     client: impl FnOnce(&Path) -> T + Send + 'static,
 ) -> T {
+    serve_with(&Batch::default(), answers, client)
+}
+
+fn serve_with<T: Send + 'static>(
+    batch: &Batch,
+    answers: Vec<Option<Answer>>,
+    client: impl FnOnce(&Path) -> T + Send + 'static,
+) -> T {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("api.sock");
     let executor = LocalExecutor::new();
     let (submissions, submitted) = smol::channel::bounded::<Submission>(1);
     let view = View {
-        engine: Rc::new(RefCell::new(engine(dir.path()))),
+        engine: Rc::new(RefCell::new(engine(dir.path(), batch))),
         clock: Rc::new(SystemClock::start()),
         refused: Refused::default(),
         submissions,
@@ -134,7 +147,7 @@ fn what_is_wrong_with_a_request_is_said() {
 fn genesis_is_a_block_of_which_a_height_and_a_hash_are_known() {
     let (status, json) = get("/v1/blocks/0");
     assert_eq!((status, &json["schema"]), (200, &Value::from("hypernode.block/1")));
-    let hash = crate::types::block::genesis(&Network::test()).hash;
+    let hash = genesis(&Network::test()).hash;
     assert_eq!((&json["height"], &json["hash"]), (&Value::from(0), &Value::from(hash.to_string())));
     assert!(json["forger"].is_null());
     let (status, json) = get("/v1/headers?start=0&count=512");
@@ -151,6 +164,40 @@ fn genesis_is_the_seal_before_the_first() {
     assert_eq!((&latest["index"], &latest["block"]), (&0.into(), &hash.to_string().into()));
     assert!(latest["certificate"].is_null());
     assert_eq!(get("/v1/seals/0"), (200, latest));
+}
+
+#[test]
+fn a_node_that_has_halted_is_not_healthy_and_says_why() {
+    let (status, json) = get("/health");
+    assert_eq!((status, &json["health"], &json["why"]), (200, &"healthy".into(), &Value::Null));
+    let (status, json) = get("/v1/halt");
+    assert_eq!((status, &json["halted"], &json["evidence"]), (200, &false.into(), &Value::Null));
+
+    let point = genesis(&Network::test());
+    let (height, block, state) = (point.height, point.hash, Hash([1; 32]));
+    let (registry, voters) = (state, state);
+    let checkpoint =
+        Checkpoint { index: 1, round: Round(9), height, block, state, registry, voters };
+    let certificate = Box::new(Quorum::new(checkpoint, 0, &[]));
+    let reason = HaltReason::State { certificate, ours: Hash([2; 32]) };
+    let record = HaltRecord { at: Timestamp(5), reason, voters: vec![] };
+    let entry = ((Table::Halt, b"halt".to_vec()), Some(codec::encode(&record)));
+    let batch = Batch([entry].into());
+    let paths = ["/health", "/v1/halt", "/v1/status", "/v1/halt?x=1"];
+    let answers = paths.map(|path| {
+        let answer = serve_with(&batch, Vec::new(), move |socket| client::get(socket, path));
+        let answer = answer.expect("it answers");
+        let json: Value = serde_json::from_slice(&answer.body).expect("all answers are JSON");
+        (answer.status, json)
+    });
+    let [(health, why), (halt, evidence), (status, shown), (bad, error)] = answers;
+    assert_eq!((health, &why["health"]), (503, &"halted".into()));
+    assert!(why["why"].as_str().is_some_and(|why| why.contains("seal 1")), "{why}");
+    assert_eq!((halt, &evidence["evidence"]["code"]), (200, &"state_differs".into()));
+    assert_eq!(evidence["evidence"]["state"], "02".repeat(32));
+    assert_eq!((status, &shown["state"]), (200, &"halted".into()));
+    assert_eq!(shown["halt"]["index"], 1);
+    assert_eq!((bad, code(&error)), (400, "bad_query"));
 }
 
 #[test]

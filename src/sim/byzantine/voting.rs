@@ -100,17 +100,11 @@ impl BadVoter {
 
     /// What it says to a peer that has just said this.
     pub fn answer(&mut self, peer: PeerId, message: &Message, view: &View) -> Vec<Effect> {
-        let said: Vec<Vote> = match message {
-            Message::Vote(vote) => vec![*vote],
-            Message::Votes(votes) => votes.clone(),
-            Message::Proposal(proposal) => {
-                let Vote { index, value, .. } = proposal.vote;
-                self.values.entry(index).or_default().extend(value);
-                let prepare = Vote { step: Step::Prepare, ..proposal.vote };
-                vec![prepare]
-            }
-            _ => return Vec::new(),
-        };
+        let mut said = message.votes().to_vec();
+        for vote in said.iter_mut().filter(|vote| vote.step == Step::Propose) {
+            self.values.entry(vote.index).or_default().extend(vote.value);
+            vote.step = Step::Prepare;
+        }
         if self.ring.is_empty() || self.ring.plots {
             return Vec::new();
         }

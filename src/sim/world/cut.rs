@@ -31,13 +31,14 @@ enum Moment {
 }
 
 fn moment(message: &Message) -> Option<Moment> {
-    match message {
-        Message::Proposal(_) => Some(Moment::Proposal),
-        Message::Vote(vote) if vote.step == Step::Commit => Some(Moment::Commit),
-        Message::Vote(_) => Some(Moment::Prepare),
-        Message::Seals { .. } => Some(Moment::Seal),
-        _ => None,
+    if let Message::Seals { .. } = message {
+        return Some(Moment::Seal);
     }
+    message.votes().first().map(|vote| match vote.step {
+        Step::Propose => Moment::Proposal,
+        Step::Prepare => Moment::Prepare,
+        Step::Commit => Moment::Commit,
+    })
 }
 
 impl World {

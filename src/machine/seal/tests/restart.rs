@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{agreement, electorate, follow, text, value};
+use super::{BEGIN, agreement, electorate, follow, table, text, value};
 use crate::machine::seal::instance::Instance;
 use crate::machine::seal::votes::Agreement;
 use crate::types::seal::Step;
@@ -85,4 +85,25 @@ fn after_a_power_cut_everywhere_a_view_goes_on() {
             ("timeout 3 commit", "enter 4; wait 4 propose"),
         ],
     );
+}
+
+#[test]
+fn voters_of_two_views_do_not_wait_for_each_other() {
+    // Voter 3 is off. Voter 1 had all three commits of view 0 and went on; ours of its commit got lost.
+    table(&[
+        BEGIN,
+        ("timeout 0 propose", "prepare 0 nil"),
+        ("prepare 0 nil 0 1 2", "commit 0 nil"),
+        ("commit 0 nil 0 2", ""),
+        ("prepare 1 nil 1", "wait 0 commit"),
+        ("timeout 0 commit", "enter 1; wait 1 propose"),
+    ]);
+    // It was gone before we prepared.
+    table(&[
+        BEGIN,
+        ("commit 1 nil 1", ""),
+        ("prepare 0 nil 2", ""),
+        ("timeout 0 propose", "prepare 0 nil"),
+        ("prepare 0 nil 0", "wait 0 prepare"),
+    ]);
 }

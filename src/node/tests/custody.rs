@@ -1,0 +1,180 @@
+//! A node that may not sign, or has halted, or whose key is used elsewhere: it follows, and signs nothing.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::{SLOT_MS, World, network};
+use crate::machine::bed::{self, Disk, Ground};
+use crate::machine::event::{Effect, Event, PeerId, StopReason};
+use crate::machine::halt::{self, HaltReason};
+use crate::machine::note::MissReason;
+use crate::machine::records::{Draft, Table};
+use crate::machine::turn::Turn;
+use crate::types::block::{Header, SealRef, SignedHeader};
+use crate::types::clock::{Height, Round, Slot};
+use crate::types::codec;
+use crate::types::hash::{BlockHash, Hash};
+use crate::types::key::PublicKey;
+use crate::types::message::Message;
+use crate::types::network::Endpoint;
+use crate::types::seal::{Checkpoint, Quorum};
+use crate::types::sign::{Doubt, SignRecord, SignState, Standing};
+use crate::types::tx::Tx;
+
+const ROUND_MS: u64 = 6 * SLOT_MS;
+
+/// Two nodes, the first with a sign state of this standing.
+fn world(standing: Standing) -> World {
+    let mut world = World::of(network(2), 2);
+    world.disks[0].signed = SignState { standing, ..SignState::default() };
+    world.nodes[0] = world.open(0);
+    world
+}
+
+/// Who has signed what is on a disk: blocks, and messages in them.
+fn signers(disk: &Disk) -> BTreeSet<PublicKey> {
+    let values = |of| disk.entries.iter().filter(move |((table, _), _)| *table == of);
+    let headers = values(Table::Headers).map(|(_, value)| {
+        let stored: crate::machine::records::StoredHeader =
+            codec::decode(value, value.len()).expect("a header");
+        stored.header.header.forger
+    });
+    let bodies = values(Table::Bodies).flat_map(|(_, value)| {
+        let messages: Vec<Tx> = codec::decode(value, value.len()).expect("a body");
+        messages.into_iter().map(|tx| tx.sender)
+    });
+    headers.chain(bodies).collect()
+}
+
+fn missed(world: &World, index: usize) -> BTreeSet<MissReason> {
+    let duties = world.nodes[index].status(world.now()).duties;
+    duties.recent.iter().filter_map(|duty| duty.missed).collect()
+}
+
+#[test]
+fn who_may_not_sign_follows_the_chain_in_silence() {
+    for doubt in [Doubt::Missing, Doubt::Older, Doubt::Copied, Doubt::Retired, Doubt::Elsewhere] {
+        let mut world = world(Standing::Unproven(doubt));
+        world.run_until(5 * ROUND_MS);
+        assert_eq!(signers(&world.disks[1]), [bed::key(2).public()].into(), "{doubt:?}");
+        assert_eq!(missed(&world, 0), [MissReason::SignState].into());
+        let statuses = [0, 1].map(|index| world.nodes[index].status(world.now()));
+        assert_eq!(statuses[0].tip, statuses[1].tip);
+        assert!(statuses[0].tip.point.height > Height(3));
+        assert_eq!(statuses[0].sign_state.doubt, Some(doubt));
+        assert_eq!(world.disks[0].signed.standing, Standing::Unproven(doubt));
+    }
+}
+
+#[test]
+fn who_has_waited_signs_and_does_not_wait_again_after_a_restart() {
+    for standing in [Standing::New, Standing::Waiting] {
+        let mut world = world(standing);
+        world.run_until(3 * ROUND_MS);
+        assert_eq!(signers(&world.disks[1]), [bed::key(2).public()].into(), "{standing:?}");
+        world.run_until(5 * ROUND_MS);
+        assert_eq!(world.disks[0].signed.standing, Standing::Proven);
+        let both = [bed::key(1).public(), bed::key(2).public()];
+        assert_eq!(signers(&world.disks[1]), both.into(), "{standing:?}");
+        world.nodes[0] = world.open(0);
+        assert!(world.nodes[0].status(world.now()).sign_state.proven);
+    }
+}
+
+#[test]
+fn a_key_used_elsewhere_ends_the_node_after_all_is_on_disk() {
+    let mut world = World::new(1);
+    world.run_until(ROUND_MS + SLOT_MS * 3 / 2);
+    let (round, slot) = (Round(1), Slot(1));
+    let height = Height(world.nodes[0].status(world.now()).tip.point.height.0 + 1);
+    let header = Header {
+        version: 0,
+        height,
+        round,
+        slot,
+        timestamp: world.now().wall,
+        previous: BlockHash(Hash([1; 32])),
+        messages_root: crate::types::block::messages_root(&[]),
+        seal: SealRef { index: 0, checkpoint: Hash::default() },
+        reveal: None,
+        forger: bed::key(1).public(),
+    };
+    let header = header.sign(&bed::key(1), &world.network, &world.verifier);
+    let effects = hear(&mut world, header);
+    let Some(Effect::Guard(SignRecord::Correction(state))) = effects.first() else {
+        panic!("on disk before all else: {effects:?}")
+    };
+    assert_eq!(state.standing, Standing::Unproven(Doubt::Elsewhere));
+    assert!(matches!(effects.last(), Some(Effect::Stop(StopReason::KeyElsewhere))), "{effects:?}");
+    assert!(!world.nodes[0].status(world.now()).sign_state.proven);
+    // Should the shell go on all the same: there is no block of the slots to come.
+    let forged = world.nodes[0].status(world.now()).duties.forged;
+    for _ in 0..30 {
+        world.now_ms += SLOT_MS / 2;
+        let now = world.now();
+        let effects = world.nodes[0].handle(now, Event::Wake, &world.disks[0]);
+        let signs = |effect: &Effect| {
+            matches!(effect, Effect::Guard(SignRecord::Block(_) | SignRecord::Vote(_)))
+        };
+        assert!(!effects.iter().any(signs), "{effects:?}");
+    }
+    assert_eq!(world.nodes[0].status(world.now()).duties.forged, forged);
+}
+
+/// What a node does that hears of a block from somebody who has just connected.
+fn hear(world: &mut World, header: SignedHeader) -> Vec<Effect> {
+    let (peer, dialled, channel) = (PeerId(9), false, Hash([7; 32]));
+    let endpoint = Endpoint { port: 9, ..bed::endpoint(2) };
+    let connected = Event::Connected { peer, endpoint, dialled, channel };
+    let now = world.now();
+    let hello = Ground::new(world.network.clone()).hello(&bed::key(3), channel, dialled);
+    let received = |message: Message| {
+        let bytes = u32::try_from(message.to_frame().len()).expect("short");
+        Event::Received { peer, message: Rc::new(message), bytes }
+    };
+    let block = received(Message::NewBlock { header, ids: vec![] });
+    let mut handle = |event| world.nodes[0].handle(now, event, &world.disks[0]);
+    let _ = (handle(connected), handle(received(Message::Hello(hello))));
+    handle(block)
+}
+
+#[test]
+fn who_has_halted_forges_nothing_until_it_is_cleared() {
+    let mut world = World::new(1);
+    world.run_until(ROUND_MS);
+    let hash = Hash([1; 32]);
+    let checkpoint = Checkpoint {
+        index: 1,
+        round: Round(0),
+        height: Height(1),
+        block: BlockHash(hash),
+        state: hash,
+        registry: hash,
+        voters: hash,
+    };
+    let certificate = Box::new(Quorum::new(checkpoint, 0, &[]));
+    let reason = HaltReason::State { certificate, ours: Hash([2; 32]) };
+    let before = world.disks[0].clone();
+    let mut turn = Turn { now: world.now(), db: Draft::new(&before), out: Default::default() };
+    world.nodes[0].halt(&mut turn, reason, &[]);
+    world.disks[0].write(turn.db.into_batch());
+    let height = world.nodes[0].status(world.now()).tip.point.height;
+
+    for restart in [false, true] {
+        if restart {
+            world.nodes[0] = world.open(0);
+        }
+        let now_ms = world.now_ms - world.network.clock.origin.0;
+        world.run_until(now_ms + ROUND_MS);
+        let status = world.nodes[0].status(world.now());
+        assert_eq!(status.tip.point.height, height, "after a restart: {restart}");
+        assert_eq!(status.halt.map(|halt| halt.code).as_deref(), Some("state_differs"));
+        assert!(missed(&world, 0).contains(&MissReason::Halted));
+        assert!(world.nodes[0].halted().is_some());
+    }
+    world.disks[0].write(halt::clear());
+    world.nodes[0] = world.open(0);
+    let now_ms = world.now_ms - world.network.clock.origin.0;
+    world.run_until(now_ms + ROUND_MS);
+    assert!(world.nodes[0].status(world.now()).tip.point.height > height);
+}
