@@ -288,6 +288,7 @@ impl Reference {
     }
 
     /// All inputs of the state machine whose condition holds, in the order in which our instance asks.
+    #[allow(clippy::too_many_lines, reason = "one list of all that may happen, in one order")]
     fn offers(&self) -> Vec<(Round, Event<Ctx>)> {
         let params = ThresholdParams::default();
         let total = self.weight(|_| true);
