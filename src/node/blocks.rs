@@ -86,8 +86,12 @@ impl Node {
                     self.complete(turn, from, point, ids.to_vec());
                 }
             }
-            HeaderVerdict::Future | HeaderVerdict::Refused(Refusal::UnknownSeal) => {
-                self.keep_early(turn, from, header, point, ids);
+            HeaderVerdict::Future => self.keep_early(turn, from, header, point, ids),
+            HeaderVerdict::Refused(Refusal::UnknownSeal) => {
+                // What rests on another seal than ours of the same number will never be ours.
+                if header.header.seal.index > self.chain.sealed().checkpoint.index {
+                    self.keep_early(turn, from, header, point, ids);
+                }
             }
             HeaderVerdict::Refused(why) => self.refuse(turn, Some(from), point, why),
             HeaderVerdict::Orphan | HeaderVerdict::Surplus | HeaderVerdict::Invalid => {}

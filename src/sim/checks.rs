@@ -211,7 +211,9 @@ impl Checks {
             Note::BlockRefused { point, why } => {
                 *self.refused.entry(why.code()).or_default() += 1;
                 let forger = self.signed.iter().find(|(_, hash)| **hash == point.hash);
-                if forger.is_some() && hosts[index].honest {
+                // Where agreement is broken, each side refuses what the other builds.
+                let whole = self.seals.conflicts().next().is_none();
+                if forger.is_some() && hosts[index].honest && whole {
                     let what = format!("refuses block {} of an honest HN: {why}", point.hash);
                     self.violation(time, Some(index), what);
                 }

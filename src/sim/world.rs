@@ -106,8 +106,8 @@ pub struct World {
     ring: Rc<Ring>,
     /// Cuts that wait for a step of an instance, or have come with it.
     step_cuts: Vec<StepCut>,
-    /// Events of the host that had the last one, in this millisecond.
-    storm: (usize, u64, u32),
+    /// Of each host: since when events are counted, and how many there were.
+    storms: Vec<(u64, u32)>,
 }
 
 impl World {
@@ -149,7 +149,7 @@ impl World {
             requests: Vec::new(),
             ring,
             step_cuts: Vec::new(),
-            storm: (0, 0, 0),
+            storms: vec![(0, 0); hosts.len()],
             cast,
             hosts,
             rng,

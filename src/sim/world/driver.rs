@@ -12,8 +12,10 @@ use crate::types::clock::Timestamp;
 use crate::types::hash::hash;
 use crate::types::sign::{SignRecord, Standing};
 
-/// Events of one host in one virtual millisecond: more than a long reorganisation or a full backlog needs.
-const STORM: u32 = 20_000;
+/// Events of one host in so much virtual time: more than a long reorganisation or a full backlog needs, and fewer than one
+/// in each millisecond.
+const STORM: u32 = 30_000;
+const STORM_MS: u64 = 40_000;
 
 impl World {
     /// Starts a host's process on its disk.
@@ -89,14 +91,15 @@ impl World {
 
     /// Whether a host does nothing but spin.
     fn storms(&mut self, index: usize) -> bool {
-        if self.storm.0 == index && self.storm.1 == self.now {
-            self.storm.2 += 1;
-        } else {
-            self.storm = (index, self.now, 0);
+        let (since, events) = &mut self.storms[index];
+        if self.now >= *since + STORM_MS {
+            (*since, *events) = (self.now, 0);
         }
-        if self.storm.2 < STORM {
+        *events += 1;
+        if *events < STORM {
             return false;
         }
+        *events = 0;
         self.checks.violation(self.now, Some(index), "spins");
         self.kill(index, false);
         true
