@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::{SLOT_MS, World, network};
 use crate::machine::bed::{self, Disk, Ground};
-use crate::machine::event::{Effect, Event, PeerId, StopReason};
+use crate::machine::event::{Effect, Event, Fault, PeerId, StopReason};
 use crate::machine::halt::{self, HaltReason};
 use crate::machine::note::MissReason;
 use crate::machine::records::{Draft, Table};
@@ -85,6 +85,14 @@ fn who_has_waited_signs_and_does_not_wait_again_after_a_restart() {
     }
 }
 
+impl World {
+    /// Node 0 starts again, and node 1 notices.
+    fn restart(&mut self) {
+        self.nodes[0] = self.open(0);
+        self.deliver(1, Event::Disconnected { peer: PeerId(1), fault: Fault::None });
+    }
+}
+
 #[test]
 fn a_sign_state_older_than_our_vote_in_the_newest_seal_is_noticed_at_once() {
     for forget in [(|signed| signed.vote = None) as fn(&mut SignState), |signed| {
@@ -95,12 +103,12 @@ fn a_sign_state_older_than_our_vote_in_the_newest_seal_is_noticed_at_once() {
         let mut world = World::new(2);
         world.run_until(3 * ROUND_MS);
         assert!(world.nodes[0].status(world.now()).seal.index > 1);
-        world.nodes[0] = world.open(0);
+        world.restart();
         world.deliver(0, Event::Wake);
         assert_eq!(world.disks[0].signed.standing, Standing::Proven, "it is up to date");
         let sealed = world.nodes[0].status(world.now()).seal.index;
         forget(&mut world.disks[0].signed);
-        world.nodes[0] = world.open(0);
+        world.restart();
         world.deliver(0, Event::Wake);
         let signed = world.disks[0].signed;
         assert_eq!(signed.standing, Standing::Unproven(Doubt::Older));
