@@ -57,12 +57,17 @@ impl Node {
         // let a peer have us draw the jurors of any round.
         let is_old = self.round.is_some_and(|now| header.header.round.next() < now);
         // But for what voters agree on: of these rounds all plans are at hand.
-        let awaited = self.sealing.missing().is_some_and(|it| header.header.round <= it.round);
+        let awaited = self.is_awaited(header);
         if !is_old || awaited {
             self.take_block(turn, from, header, point, ids);
         }
         self.note_tip(from, header, point);
         self.sync.tip_moved(from);
+    }
+
+    /// Whether a block may be on the way to the one that voters speak of and that is not here.
+    fn is_awaited(&self, header: &SignedHeader) -> bool {
+        self.sealing.missing().is_some_and(|it| header.header.round <= it.round)
     }
 
     /// A block announced now, or earlier and due now.
@@ -75,7 +80,9 @@ impl Node {
         ids: &[TxId],
     ) {
         let shared = Rc::new(header.clone());
-        match self.chain.add_header(turn.now, shared, false, &turn.db) {
+        // A third block of a slot, too, when voters may have agreed on it (§8).
+        let named = self.is_awaited(header);
+        match self.chain.add_header(turn.now, shared, named, &turn.db) {
             HeaderVerdict::Added => {
                 self.complete(turn, from, point, ids.to_vec());
                 self.sync.wake();

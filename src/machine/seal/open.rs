@@ -233,7 +233,8 @@ impl Open {
             self.hold(quorum);
             Rc::new(Agreement::of(quorum))
         });
-        let verdict = self.verdict_on(turn, view, &proposal);
+        let of = (cast.view, prepared.is_some());
+        let verdict = self.verdict_on(turn, view, &proposal.checkpoint, of);
         self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
         if !self.instance.holds(&cast) {
             // A third value of a view: nobody will ask for it again.
@@ -265,29 +266,43 @@ impl Open {
         network: &Network,
         outcomes: &mut Vec<Outcome>,
     ) {
+        if self.certificate.is_some() {
+            // Only its state is summed up now.
+            return;
+        }
         let basis = Basis::new(turn.now, network, view.chain);
         if self.basis.replace(basis) != Some(basis) || self.judge.is_summing() {
             if self.started.is_none() && self.candidate(turn, view).is_some() {
                 self.started = Some(turn.now.mono);
                 self.input(turn.now, Input::Start, outcomes);
             }
-            let proposals: Vec<Proposal> = self.proposals.values().cloned().collect();
             self.look_for_missing(turn, view);
-            for proposal in proposals {
-                let verdict = self.verdict_on(turn, view, &proposal);
-                let value = proposal.checkpoint.id();
-                self.input(turn.now, Input::Judged { value, verdict }, outcomes);
-            }
+            self.judge_again(turn, view, outcomes);
         }
         while let Some((at, step)) = self.elapsed(turn.now.mono) {
             self.timers.remove(&(at, step));
             self.input(turn.now, Input::TimeOut { view: at, step }, outcomes);
         }
         self.lead(turn, view, network, outcomes);
-        // Until it is a seal: for that it may need a state that takes some events to sum up.
-        if let Some(certificate) = &self.certificate {
-            let state = self.judge.state_of(&certificate.checkpoint);
-            outcomes.push(Outcome::Decided(certificate.clone(), state));
+    }
+
+    /// What was decided, until it is a seal: for that it may need a state that takes some events to sum up.
+    pub fn decided(&self) -> Option<Outcome> {
+        let certificate = self.certificate.clone()?;
+        let state = self.judge.state_of(&certificate.checkpoint);
+        Some(Outcome::Decided(certificate, state))
+    }
+
+    /// What was proposed, in this view or for a later one, may be worth more by our chain as it is now.
+    fn judge_again(&mut self, turn: &Turn, view: &View, outcomes: &mut Vec<Outcome>) {
+        let now = self.instance.view();
+        let all = self.instance.proposals().all().filter(|(of, _)| Some(*of) >= now);
+        let known: Vec<(u32, bool, Checkpoint)> = all
+            .filter_map(|(of, it)| Some((of, it.prepared.is_some(), self.checkpoint(&it.value)?)))
+            .collect();
+        for (of, has_quorum, checkpoint) in known {
+            let verdict = self.verdict_on(turn, view, &checkpoint, (of, has_quorum));
+            self.input(turn.now, Input::Judged { value: checkpoint.id(), verdict }, outcomes);
         }
     }
 
@@ -330,6 +345,11 @@ impl Open {
     fn input(&mut self, now: Now, input: Input, outcomes: &mut Vec<Outcome>) {
         let outputs = self.instance.step(input);
         self.perform(now, outputs, outcomes);
+        // What the algorithm has seen is what we say again, and what a lock rests on.
+        let newer = |it: &Agreement| self.prepared.as_ref().is_none_or(|held| held.view < it.view);
+        if let Some(agreement) = self.instance.prepared().filter(|it| newer(it)).cloned() {
+            self.prepared = self.quorum_of(&agreement).or(self.prepared.take());
+        }
     }
 
     fn perform(&mut self, now: Now, outputs: Vec<Output>, outcomes: &mut Vec<Outcome>) {
@@ -413,12 +433,18 @@ impl Open {
         self.missing.as_ref().filter(|_| !self.is_decided())
     }
 
-    fn verdict_on(&mut self, turn: &Turn, view: &View, proposal: &Proposal) -> Verdict {
+    /// What we think of a checkpoint proposed in a view, with a prepare quorum of an earlier one or without.
+    fn verdict_on(
+        &mut self,
+        turn: &Turn,
+        view: &View,
+        checkpoint: &Checkpoint,
+        (of, has_quorum): (u32, bool),
+    ) -> Verdict {
         let Some(basis) = self.basis else { return Verdict::Unknown };
-        let checkpoint = &proposal.checkpoint;
         let verdict = self.judge.verdict(checkpoint, &basis, turn.now, view.chain, &turn.db);
         // Of a later view its quorum may have been lost on the way: then it is not refused before the time-out.
-        let may_lack = proposal.prepared.is_none() && proposal.vote.view > 0;
+        let may_lack = !has_quorum && of > 0;
         if may_lack && verdict == Verdict::Sound { Verdict::Unknown } else { verdict }
     }
 
