@@ -53,6 +53,7 @@ impl Node {
         }
         let point = header.point();
         peer.holds_block(point.hash);
+        self.seals.named(from, &header.header.seal, &turn.db);
         // Blocks are announced when they are new. An older one may be a tip, for sync to look at; checking it here would
         // let a peer have us draw the jurors of any round.
         let is_old = self.round.is_some_and(|now| header.header.round.next() < now);
