@@ -3,6 +3,7 @@
 use super::byzantine::Byzantine;
 use super::clock::HostClock;
 use super::disk::Disk;
+use super::script::Script;
 use crate::machine::event::Effect;
 use crate::machine::note::Note;
 use crate::node::Node;
@@ -27,6 +28,8 @@ pub struct Host {
     pub rng: Rng,
     /// The wrapper that bends what the node says, where there is one.
     pub byzantine: Option<Byzantine>,
+    /// What it does in a scenario that it is the villain of.
+    pub script: Option<Box<dyn Script>>,
     /// It closes a connection as soon as it has sent bodies over it.
     pub drops_after_bodies: bool,
     /// Registered, and never breaks the protocol on purpose.
@@ -82,6 +85,7 @@ impl Host {
             clock,
             rng,
             byzantine: None,
+            script: None,
             drops_after_bodies: false,
             honest: true,
             node: None,

@@ -1,0 +1,1 @@
+//! Attacks that shaped the protocol, each a scenario with a scripted villain: it must take place, and come to nothing.
