@@ -1,4 +1,7 @@
-//! Runs that are about one thing, with what they measure.
+//! Runs that are about one thing, with what they measure; attacks by scripted villains are below.
+
+mod private;
+mod stage;
 
 use std::rc::Rc;
 
@@ -12,6 +15,8 @@ use crate::types::clock::{Round, Slot};
 use crate::types::message::Message;
 use crate::types::rng::Rng;
 use crate::types::sign::Standing;
+
+pub use private::{PrivateBlocks, private_block};
 
 /// How a newcomer caught up.
 #[derive(Debug)]
