@@ -1,5 +1,7 @@
 //! Runs that are about one thing, with what they measure; attacks by scripted villains are below.
 
+mod late;
+mod outage;
 mod private;
 mod stage;
 
@@ -16,6 +18,8 @@ use crate::types::message::Message;
 use crate::types::rng::Rng;
 use crate::types::sign::Standing;
 
+pub use late::{LateBlocks, Moment, late_block};
+pub use outage::{Outage, outage};
 pub use private::{PrivateBlocks, private_block};
 
 /// How a newcomer caught up.

@@ -21,7 +21,6 @@ pub trait Script {
 /// What a script sees.
 pub struct Scene<'a> {
     pub view: View<'a>,
-    pub host: usize,
     /// The peers that have proven who they are.
     pub ready: Vec<PeerId>,
 }

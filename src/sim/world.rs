@@ -225,7 +225,7 @@ impl World {
 
     /// What a host's script sees.
     fn scene(&self, host: usize) -> Scene<'_> {
-        Scene { view: self.view(host), host, ready: self.ready(host) }
+        Scene { view: self.view(host), ready: self.ready(host) }
     }
 
     fn perform_task(&mut self, task: Task) {

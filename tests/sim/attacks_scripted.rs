@@ -16,3 +16,40 @@ fn a_private_block_proposed_by_its_forger_is_not_sealed() {
         assert_eq!(run.sealed, run.rounds, "{run:?}");
     }
 }
+
+/// A seal closes its round, or whoever forges last could wait, and have blocks leave the chain with everybody blamed.
+#[test]
+fn a_block_withheld_until_after_the_seal_is_ignored_and_nobody_is_charged() {
+    use scenario::Moment;
+    for moment in [Moment::Sealed, Moment::Committed] {
+        let (mut refused, mut followed) = (0, 0);
+        for seed in 1..=6 {
+            let run = scenario::late_block(&format!("late block {seed}"), moment);
+            println!("{seed}: {run:?}");
+            assert!(run.violations.is_empty(), "{run:?}");
+            assert!(run.shown > 0, "{run:?}");
+            assert_eq!((run.charges, run.in_chain), (0, 0), "{run:?}");
+            assert_eq!((run.went_on, run.sealed), (run.shown, run.rounds), "{run:?}");
+            refused += run.refused;
+            followed += run.followed;
+        }
+        assert!(refused > 0, "nobody had the seal before the block");
+        assert!(moment == Moment::Sealed || followed > 0, "nobody had the block before the seal");
+    }
+}
+
+/// It is shown when 200 rounds wait for their seal, and still has nothing but the slots of its forgers.
+#[test]
+fn a_private_chain_of_a_fifth_is_never_the_best_and_changes_no_plan() {
+    for seed in 1..=3 {
+        let run = scenario::outage(&format!("outage {seed}"), 5);
+        println!("{seed}: {run:?}");
+        assert!(run.violations.is_empty(), "{run:?}");
+        assert!(run.stalled >= 200, "{run:?}");
+        assert_eq!((run.private, run.fault), (run.slots, None), "{run:?}");
+        assert!(run.private >= 100 && run.private * 2 < run.public, "{run:?}");
+        assert_eq!((run.received, run.followed), (run.honest, 0), "{run:?}");
+        assert!(run.same_anchor && run.asked > 0 && run.drawn_otherwise == 0, "{run:?}");
+        assert!(run.resumed_within <= 2, "{run:?}");
+    }
+}

@@ -175,7 +175,7 @@ pub fn private_block(seed: &str) -> PrivateBlocks {
         slot.is_some_and(|slot| slot + (BESIDE as usize) < plan.jurors.len())
     });
     let villain = stage::first_proposer(&cast);
-    let (mut world, notes) = stage::world(seed, cast.clone());
+    let (mut world, notes) = stage::world(seed, cast.clone(), 0);
     let attempts: Rc<RefCell<Vec<Attempt>>> = Rc::default();
     let key = cast.keys[villain].clone();
     let keeper = Keeper { key, blocks: BTreeMap::new(), attempts: attempts.clone() };

@@ -36,6 +36,8 @@ pub struct Notes {
     pub refused: BTreeMap<(BlockHash, &'static str), BTreeSet<usize>>,
     /// Hosts that heard a proposal of a value.
     pub proposals: BTreeMap<Hash, BTreeSet<usize>>,
+    /// Hosts that received a header at the end of an answer or with an announcement.
+    pub headers: BTreeMap<BlockHash, BTreeSet<usize>>,
     /// Hosts that sent a prepare of their own, by index, view and value.
     pub prepares: BTreeMap<(u64, u32, Option<Hash>), BTreeSet<usize>>,
     /// Two checkpoints for an index: who noticed, and whether it halted.
@@ -51,6 +53,12 @@ impl Notes {
             if let Message::Proposal(proposal) = &**message {
                 let value = proposal.checkpoint.id();
                 self.proposals.entry(value).or_default().insert(sight.host);
+            } else if let Message::Headers { headers, .. } = &**message {
+                if let Some(last) = headers.last() {
+                    self.headers.entry(last.hash()).or_default().insert(sight.host);
+                }
+            } else if let Message::NewBlock { header, .. } = &**message {
+                self.headers.entry(header.hash()).or_default().insert(sight.host);
             }
         }
         for effect in sight.effects {
@@ -161,8 +169,9 @@ pub fn cast(seed: &str, shape: &Shape, suits: impl Fn(&Cast) -> bool) -> Rc<Cast
     Rc::new(draws.find(suits).expect("one of many casts suits"))
 }
 
-/// A world of honest hosts that start a little before round 0, and what is noted of it.
-pub fn world(seed: &str, cast: Rc<Cast>) -> (World, Rc<RefCell<Notes>>) {
+/// A world of honest hosts that start a little before round 0, but for the first ones, which are `absent`; and what is
+/// noted of it.
+pub fn world(seed: &str, cast: Rc<Cast>, absent: usize) -> (World, Rc<RefCell<Notes>>) {
     let start = Timestamp(cast.network.clock.origin.0 - LEAD_MS);
     let keys = cast.keys.iter().map(|key| key.public()).collect();
     let mut rng = Rng::from_text(seed).fork("world");
@@ -170,7 +179,7 @@ pub fn world(seed: &str, cast: Rc<Cast>) -> (World, Rc<RefCell<Notes>>) {
     let notes = Rc::new(RefCell::new(Notes { keys, ..Notes::default() }));
     let taken = notes.clone();
     world.witness = Some(Box::new(move |sight| taken.borrow_mut().take(sight)));
-    for host in 0..world.cast.nodes {
+    for host in absent..world.cast.nodes {
         let at = rng.below(LEAD_MS / 4);
         world.start_at(host, at);
     }
