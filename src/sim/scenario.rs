@@ -1,5 +1,6 @@
 //! Runs that are about one thing, with what they measure; attacks by scripted villains are below.
 
+mod bodyless;
 mod late;
 mod outage;
 mod private;
@@ -18,6 +19,7 @@ use crate::types::message::Message;
 use crate::types::rng::Rng;
 use crate::types::sign::Standing;
 
+pub use bodyless::{Bait, Bodyless, bodyless};
 pub use late::{LateBlocks, Moment, late_block};
 pub use outage::{Outage, outage};
 pub use private::{PrivateBlocks, private_block};

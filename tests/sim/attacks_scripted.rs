@@ -53,3 +53,20 @@ fn a_private_chain_of_a_fifth_is_never_the_best_and_changes_no_plan() {
         assert!(run.resumed_within <= 2, "{run:?}");
     }
 }
+
+/// A third of the jurors show headers whose bodies never come: the others forge all the same, and the round is sealed.
+#[test]
+fn headers_without_bodies_at_every_slot_do_not_stop_a_round() {
+    use scenario::Bait;
+    for bait in [Bait::InTime, Bait::Late, Bait::Twins] {
+        for seed in 1..=4 {
+            let run = scenario::bodyless(&format!("bodyless {seed}"), bait);
+            println!("{bait:?} {seed}: {run:?}");
+            assert!(run.violations.is_empty(), "{bait:?} {run:?}");
+            let shown = if bait == Bait::Twins { 6 } else { 3 };
+            assert_eq!((run.shown, run.received), (shown, run.honest), "{bait:?} {run:?}");
+            assert_eq!((run.filled, run.behind), (run.slots, 0), "{bait:?} {run:?}");
+            assert_eq!((run.sealed_within, run.sealed), (1, run.rounds), "{bait:?} {run:?}");
+        }
+    }
+}
