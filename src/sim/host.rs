@@ -1,5 +1,7 @@
 //! One simulated machine: its disk, its clocks, and the process on it, when it runs.
 
+use std::rc::Rc;
+
 use super::byzantine::Byzantine;
 use super::clock::HostClock;
 use super::disk::Disk;
@@ -9,7 +11,7 @@ use crate::machine::note::Note;
 use crate::node::Node;
 use crate::types::key::{PublicKey, SecretKey};
 use crate::types::message::Message;
-use crate::types::network::Endpoint;
+use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
 use crate::types::sign::SignRecord;
 
@@ -23,6 +25,8 @@ pub struct Host {
     pub key: SecretKey,
     pub endpoint: Endpoint,
     pub disk: Disk,
+    /// Its network file, when that is not the one of all.
+    pub network: Option<Rc<Network>>,
     pub clock: HostClock,
     /// For the seeds of its node.
     pub rng: Rng,
@@ -82,6 +86,7 @@ impl Host {
             key,
             endpoint,
             disk: Disk::default(),
+            network: None,
             clock,
             rng,
             byzantine: None,

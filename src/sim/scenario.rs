@@ -3,6 +3,7 @@
 mod bodyless;
 mod late;
 mod outage;
+mod past;
 mod private;
 mod stage;
 
@@ -22,6 +23,7 @@ use crate::types::sign::Standing;
 pub use bodyless::{Bait, Bodyless, bodyless};
 pub use late::{LateBlocks, Moment, late_block};
 pub use outage::{Outage, outage};
+pub use past::{Newcomer, Past, old_keys};
 pub use private::{PrivateBlocks, private_block};
 
 /// How a newcomer caught up.

@@ -41,7 +41,7 @@ fn a_block_withheld_until_after_the_seal_is_ignored_and_nobody_is_charged() {
 /// It is shown when 200 rounds wait for their seal, and still has nothing but the slots of its forgers.
 #[test]
 fn a_private_chain_of_a_fifth_is_never_the_best_and_changes_no_plan() {
-    for seed in 1..=3 {
+    for seed in 1..=2 {
         let run = scenario::outage(&format!("outage {seed}"), 5);
         println!("{seed}: {run:?}");
         assert!(run.violations.is_empty(), "{run:?}");
@@ -67,6 +67,36 @@ fn headers_without_bodies_at_every_slot_do_not_stop_a_round() {
             assert_eq!((run.shown, run.received), (shown, run.honest), "{bait:?} {run:?}");
             assert_eq!((run.filled, run.behind), (run.slots, 0), "{bait:?} {run:?}");
             assert_eq!((run.sealed_within, run.sealed), (1, run.rounds), "{bait:?} {run:?}");
+        }
+    }
+}
+
+/// Keys that once were enough must not stop or turn those who have newer seals.
+#[test]
+fn old_keys_that_certify_another_past_change_nothing() {
+    use scenario::Newcomer;
+    for newcomer in [Newcomer::Nobody, Newcomer::Unlisted, Newcomer::Listed] {
+        for seed in 1..=2 {
+            let run = scenario::old_keys(&format!("old keys {seed}"), newcomer);
+            println!("{newcomer:?} {seed}: {run:?}");
+            assert!(run.violations.is_empty(), "{newcomer:?} {run:?}");
+            // All with newer seals were shown the false ones, hold none of them, and went on.
+            assert!(run.answered >= run.answered_newcomer + 6, "{newcomer:?} {run:?}");
+            assert_eq!((run.noticed, run.halted, run.deceived), (0, 0, 0), "{newcomer:?} {run:?}");
+            assert_eq!(run.seals, run.seals_before + 6, "{newcomer:?} {run:?}");
+            assert_eq!(newcomer != Newcomer::Nobody, run.answered_newcomer > 0, "{run:?}");
+            match newcomer {
+                Newcomer::Nobody => {}
+                // It cannot tell which past is the true one, and says so when it sees both.
+                Newcomer::Unlisted => {
+                    assert_eq!(run.held, 5, "{run:?}");
+                    assert!(run.newcomer_noticed && run.newcomer_halted, "{run:?}");
+                }
+                // It never goes on from the false past in silence.
+                Newcomer::Listed => {
+                    assert!(run.newcomer_follows || run.newcomer_halted, "{run:?}");
+                }
+            }
         }
     }
 }

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::stage::{self, Notes};
-use crate::machine::event::{Effect, Event};
+use crate::machine::event::{Effect, Event, PeerId};
 use crate::sim::cast::Cast;
 use crate::sim::checks::Violation;
 use crate::sim::script::{Scene, Script};
 use crate::sim::world::World;
 use crate::types::block::{Header, Point, SealRef, SignedHeader, messages_root};
-use crate::types::clock::{Round, Slot};
+use crate::types::clock::{Height, Round, Slot};
 use crate::types::hash::BlockHash;
 use crate::types::key::{PublicKey, SecretKey};
 use crate::types::message::{HEADERS_MAX, Message, Tip};
@@ -93,17 +93,14 @@ type Shown = Rc<RefCell<Vec<SignedHeader>>>;
 struct Shower {
     mute: Mute,
     chain: Shown,
-    claimed: BTreeSet<crate::machine::event::PeerId>,
+    claimed: BTreeSet<PeerId>,
 }
 
 impl Shower {
     fn answer(&self, message: &Message) -> Option<Message> {
         let chain = self.chain.borrow();
         let first = chain.first()?;
-        let root = Point {
-            height: crate::types::clock::Height(first.header.height.0 - 1),
-            hash: first.header.previous,
-        };
+        let root = Point { height: Height(first.header.height.0 - 1), hash: first.header.previous };
         if let Message::Find { request, locator } = message {
             let mine = |point: &&Point| chain.iter().any(|header| header.point() == **point);
             let known = locator.iter().find(mine).copied();
