@@ -182,7 +182,7 @@ pub fn bodyless(seed: &str, bait: Bait) -> Bodyless {
         shown: shown.len() as u64,
         received: shown
             .iter()
-            .map(|hash| Notes::honest(notes.headers.get(hash), &world))
+            .map(|hash| Notes::honest(notes.announced.get(hash), &world))
             .min()
             .unwrap_or(0),
         slots: slots.len() as u64,

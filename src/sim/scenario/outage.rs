@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use super::stage::{self, Notes};
 use crate::machine::event::{Effect, Event, PeerId};
+use crate::machine::records;
 use crate::sim::cast::Cast;
 use crate::sim::checks::Violation;
 use crate::sim::script::{Scene, Script};
 use crate::sim::world::World;
 use crate::types::block::{Header, Point, SealRef, SignedHeader, messages_root};
-use crate::types::clock::{Height, Round, Slot};
+use crate::types::clock::{Round, Slot};
 use crate::types::hash::BlockHash;
 use crate::types::key::{PublicKey, SecretKey};
 use crate::types::message::{HEADERS_MAX, Message, Tip};
@@ -86,7 +87,7 @@ impl Script for Mute {
     }
 }
 
-/// The chain of those who forge in private, once it is to be shown.
+/// The chain of those who forge in private, from the first block up, once it is to be shown.
 type Shown = Rc<RefCell<Vec<SignedHeader>>>;
 
 /// Claims the private chain as its own best one, and serves it to whoever asks.
@@ -99,14 +100,10 @@ struct Shower {
 impl Shower {
     fn answer(&self, message: &Message) -> Option<Message> {
         let chain = self.chain.borrow();
-        let first = chain.first()?;
-        let root = Point { height: Height(first.header.height.0 - 1), hash: first.header.previous };
+        let mine = |point: &&Point| chain.iter().any(|header| header.point() == **point);
         if let Message::Find { request, locator } = message {
-            let mine = |point: &&Point| chain.iter().any(|header| header.point() == **point);
-            let known = locator.iter().find(mine).copied();
-            // Its root is on everybody's chain: whoever is asked for headers above it has them all.
-            return Some(Message::Intersect { request: *request, point: known.unwrap_or(root) })
-                .filter(|_| known.is_some() || locator.contains(&root));
+            let point = *locator.iter().find(mine)?;
+            return Some(Message::Intersect { request: *request, point });
         }
         if let Message::WantHeaders { request, above } = message {
             let at = chain.iter().position(|header| header.header.previous == above.hash)?;
@@ -114,7 +111,6 @@ impl Shower {
             return Some(Message::Headers { request: *request, headers });
         }
         let Message::WantBodies { request, points } = message else { return None };
-        let mine = |point: &&Point| chain.iter().any(|header| header.point() == **point);
         let bodies: Vec<_> = points.iter().take_while(mine).map(|_| Vec::new()).collect();
         (!bodies.is_empty()).then_some(Message::Bodies { request: *request, bodies })
     }
@@ -133,6 +129,8 @@ impl Script for Shower {
             bent.extend(answer.map(|message| Effect::Send { peers: vec![*peer], message }));
         }
         let Some(last) = self.chain.borrow().last().cloned() else { return bent };
+        // From now on it says nothing of the chain of the others.
+        bent.retain(|effect| !says_tip(effect));
         let fields = &last.header;
         let new = scene.ready.iter().filter(|peer| !self.claimed.contains(peer));
         let peers: Vec<_> = new.copied().collect();
@@ -142,13 +140,15 @@ impl Script for Shower {
             // More than it is worth: otherwise nobody would ask for it.
             let weight = u64::from(u32::MAX);
             let tip = Tip { point, round, slot, weight, seal: fields.seal.index, forger: None };
-            let announcement = Message::NewBlock { header: last, ids: Vec::new() };
-            for message in [announcement, Message::Tip(tip)].map(Rc::new) {
-                bent.push(Effect::Send { peers: peers.clone(), message });
-            }
+            bent.push(Effect::Send { peers, message: Rc::new(Message::Tip(tip)) });
         }
         bent
     }
+}
+
+fn says_tip(effect: &Effect) -> bool {
+    let Effect::Send { message, .. } = effect else { return false };
+    matches!(**message, Message::Tip(_) | Message::NewBlock { .. })
 }
 
 /// All blocks that these keys can forge in rounds after one of the public chain, as drawn by the seal that it names.
@@ -256,12 +256,16 @@ pub fn outage(seed: &str, nodes: usize) -> Outage {
     let rounds = STALL + OWED..back;
     let oracle = &world.checks.oracle;
     let root = oracle.last_before(&tip.hash, Round(rounds.start)).map(|block| block.point);
+    let root = root.expect("rounds went by");
     let public = oracle.down(&tip.hash).filter(|block| block.round.0 >= rounds.start).count();
     let keys = &cast.keys[..fifth];
-    let chain = forge(&mut world, keys, root.expect("rounds went by"), rounds.clone());
+    let chain = forge(&mut world, keys, root, rounds.clone());
     let own = |owner: &PublicKey| keys.iter().any(|key| key.public() == *owner);
     let owned = slots(&mut world, tip, rounds).iter().filter(|(.., owner)| own(owner)).count();
-    *shown.borrow_mut() = chain.clone();
+    let (below, disk) = (world.checks.oracle.chain(&root.hash), &world.hosts[nodes - 1].disk);
+    let below = below.iter().filter_map(|block| records::header(disk, &block.point));
+    let whole = below.map(|stored| stored.header).chain(chain.iter().cloned()).collect();
+    *shown.borrow_mut() = whole;
     let (asked, drawn_otherwise) = ask(&mut world, tip, back..back + SHOWN);
     let same_anchor = before.len() == 1 && anchors(&world, Round(back + SHOWN)) == before;
     world.run_until(until);

@@ -36,7 +36,8 @@ pub struct Notes {
     pub refused: BTreeMap<(BlockHash, &'static str), BTreeSet<usize>>,
     /// Hosts that heard a proposal of a value.
     pub proposals: BTreeMap<Hash, BTreeSet<usize>>,
-    /// Hosts that received a header at the end of an answer or with an announcement.
+    /// Hosts to which a block was announced, and that received a header at the end of an answer.
+    pub announced: BTreeMap<BlockHash, BTreeSet<usize>>,
     pub headers: BTreeMap<BlockHash, BTreeSet<usize>>,
     /// Hosts that sent a prepare of their own, by index, view and value.
     pub prepares: BTreeMap<(u64, u32, Option<Hash>), BTreeSet<usize>>,
@@ -58,7 +59,7 @@ impl Notes {
                     self.headers.entry(last.hash()).or_default().insert(sight.host);
                 }
             } else if let Message::NewBlock { header, .. } = &**message {
-                self.headers.entry(header.hash()).or_default().insert(sight.host);
+                self.announced.entry(header.hash()).or_default().insert(sight.host);
             }
         }
         for effect in sight.effects {
