@@ -16,6 +16,7 @@ mod oracle;
 mod prefab;
 mod queue;
 mod report;
+mod script;
 mod trace;
 mod traffic;
 mod verdict;

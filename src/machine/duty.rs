@@ -28,6 +28,9 @@ use crate::types::tx::{Body, Tx};
 /// Forging is tried between these parts of a slot, in percent (§8).
 const FROM_PERCENT: u64 = 10;
 const UNTIL_PERCENT: u64 = 80;
+/// Up to this part of our slot we wait for bodies of a better chain. Jurors could show a new header, and another one for
+/// the same slot, whenever the last one counts no more: a third of them, at every slot of a round.
+const PATIENCE_PERCENT: u64 = 50;
 /// And again after this part of the slot.
 const RETRY_PERCENT: u64 = 5;
 /// The heartbeat goes out within this part of the first slot, in percent: in time for its block, not all at once.
@@ -300,7 +303,11 @@ fn may_forge(now: Now, view: &View, at: (Round, Slot)) -> Result<(), MissReason>
     if best.at.is_some_and(|last| last >= at) {
         return Err(MissReason::SlotTaken);
     }
-    if view.chain.is_behind(now.mono, view.network.clock.slot_ms) {
+    let clock = &view.network.clock;
+    let patient =
+        now.wall < clock.start_of(at.0, at.1).plus(clock.slot_ms * PATIENCE_PERCENT / 100);
+    let within_ms = if patient { clock.slot_ms } else { 0 };
+    if view.chain.is_behind(now.mono, within_ms) {
         return Err(MissReason::Behind);
     }
     let (connected, sharing) = view.peers.dial_list_sharing(&best.point);

@@ -119,6 +119,11 @@ impl Checks {
         }
     }
 
+    /// Nothing is expected of this key any more.
+    pub fn distrust(&mut self, key: &PublicKey) {
+        self.honest.remove(key);
+    }
+
     /// Whether enough is wrong to stop.
     pub fn is_full(&self) -> bool {
         self.violations.len() >= VIOLATIONS_MAX

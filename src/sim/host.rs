@@ -1,14 +1,17 @@
 //! One simulated machine: its disk, its clocks, and the process on it, when it runs.
 
+use std::rc::Rc;
+
 use super::byzantine::Byzantine;
 use super::clock::HostClock;
 use super::disk::Disk;
+use super::script::Script;
 use crate::machine::event::Effect;
 use crate::machine::note::Note;
 use crate::node::Node;
 use crate::types::key::{PublicKey, SecretKey};
 use crate::types::message::Message;
-use crate::types::network::Endpoint;
+use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
 use crate::types::sign::SignRecord;
 
@@ -22,11 +25,15 @@ pub struct Host {
     pub key: SecretKey,
     pub endpoint: Endpoint,
     pub disk: Disk,
+    /// Its network file, when that is not the one of all.
+    pub network: Option<Rc<Network>>,
     pub clock: HostClock,
     /// For the seeds of its node.
     pub rng: Rng,
     /// The wrapper that bends what the node says, where there is one.
     pub byzantine: Option<Byzantine>,
+    /// What it does in a scenario that it is the villain of.
+    pub script: Option<Box<dyn Script>>,
     /// It closes a connection as soon as it has sent bodies over it.
     pub drops_after_bodies: bool,
     /// Registered, and never breaks the protocol on purpose.
@@ -79,9 +86,11 @@ impl Host {
             key,
             endpoint,
             disk: Disk::default(),
+            network: None,
             clock,
             rng,
             byzantine: None,
+            script: None,
             drops_after_bodies: false,
             honest: true,
             node: None,

@@ -1,4 +1,11 @@
-//! Runs that are about one thing, with what they measure.
+//! Runs that are about one thing, with what they measure; attacks by scripted villains are below.
+
+mod bodyless;
+mod late;
+mod outage;
+mod past;
+mod private;
+mod stage;
 
 mod sealing;
 
@@ -16,6 +23,12 @@ use crate::types::clock::{Round, Slot};
 use crate::types::message::Message;
 use crate::types::rng::Rng;
 use crate::types::sign::Standing;
+
+pub use bodyless::{Bait, Bodyless, bodyless};
+pub use late::{LateBlocks, Moment, late_block};
+pub use outage::{Outage, outage};
+pub use past::{Newcomer, Past, old_keys};
+pub use private::{PrivateBlocks, private_block};
 
 /// How a newcomer caught up.
 #[derive(Debug)]

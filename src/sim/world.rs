@@ -19,6 +19,7 @@ use super::faults::{Fault, FaultKind};
 use super::host::Host;
 use super::network::{Frame, Net};
 use super::queue::{Next, Queue};
+use super::script::{Scene, Script, Witness};
 use super::trace::Trace;
 use super::traffic::Traffic;
 use crate::machine::event::{Event, Fault as Breach, PeerId};
@@ -108,6 +109,8 @@ pub struct World {
     step_cuts: Vec<StepCut>,
     /// Of each host: since when events are counted, and how many there were.
     storms: Vec<(u64, u32)>,
+    /// Who looks on.
+    pub witness: Option<Witness>,
 }
 
 impl World {
@@ -150,12 +153,20 @@ impl World {
             ring,
             step_cuts: Vec::new(),
             storms: vec![(0, 0); hosts.len()],
+            witness: None,
             cast,
             hosts,
             rng,
         };
         world.expect_faults();
         world
+    }
+
+    /// Makes a host the villain of a scenario: it is not honest from the start, and does what the script says.
+    pub fn corrupt(&mut self, host: usize, script: Box<dyn Script>) {
+        self.hosts[host].honest = false;
+        self.hosts[host].script = Some(script);
+        self.checks.distrust(&self.hosts[host].public());
     }
 
     /// Starts a host's process at a time.
@@ -210,6 +221,11 @@ impl World {
         let now = self.hosts[host].clock.now(self.now);
         let (disk, oracle) = (&self.hosts[host].disk, &self.checks.oracle);
         View { cast: &self.cast, disk, oracle, net: &self.net, now, time: self.now }
+    }
+
+    /// What a host's script sees.
+    fn scene(&self, host: usize) -> Scene<'_> {
+        Scene { view: self.view(host), ready: self.ready(host) }
     }
 
     fn perform_task(&mut self, task: Task) {

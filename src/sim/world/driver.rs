@@ -8,6 +8,7 @@ use crate::sim::cast::ORIGIN;
 use crate::sim::disk::DiskError;
 use crate::sim::host::BACKOFF_MS;
 use crate::sim::queue::NEVER;
+use crate::sim::script::Sight;
 use crate::types::clock::Timestamp;
 use crate::types::hash::hash;
 use crate::types::sign::{SignRecord, Standing};
@@ -32,7 +33,7 @@ impl World {
         host.stepped_at = None;
         let built = Timestamp::from_secs(ORIGIN - 24 * 3_600);
         let setup = Setup {
-            network: self.cast.network.clone(),
+            network: host.network.as_ref().unwrap_or(&self.cast.network).clone(),
             key: host.key.clone(),
             seed: hash("node", &[&host.rng.next_u64().to_be_bytes()]),
             built,
@@ -57,25 +58,41 @@ impl World {
         if self.storms(index) {
             return;
         }
+        let mut script = self.hosts[index].script.take();
+        let hidden = script.as_mut().is_some_and(|it| it.hides(&event, &self.scene(index)));
         let host = &mut self.hosts[index];
-        let Some(node) = &mut host.node else { return };
+        let Some(node) = &mut host.node else {
+            host.script = script;
+            return;
+        };
         self.trace.event(time, index, &event, frame);
         let answer = host.byzantine.as_mut().and_then(|wrapper| wrapper.answer(&event));
-        let heard = host.byzantine.as_ref().map(|_| event.clone());
+        let overheard = host.byzantine.is_some() || script.is_some() || self.witness.is_some();
+        let heard = overheard.then(|| event.clone());
         let mut effects = match answer {
             Some(effects) => effects,
+            None if hidden => Vec::new(),
             None => node.handle(host.clock.now(time), event, &host.disk),
         };
         if let Some(mut wrapper) = self.hosts[index].byzantine.take() {
             effects = wrapper.bend(effects, &self.view(index));
-            if let Some(event) = heard {
-                effects.extend(wrapper.comment(&event, &self.view(index)));
+            if let Some(event) = &heard {
+                effects.extend(wrapper.comment(event, &self.view(index)));
             }
             self.hosts[index].byzantine = Some(wrapper);
             if self.ring.calls() {
                 (0..self.hosts.len()).for_each(|host| self.queue.add(time, Task::Plot(host)));
             }
         }
+        if let Some(event) = heard {
+            if let Some(script) = &mut script {
+                effects = script.bend(&event, effects, &self.scene(index));
+            }
+            if let Some(witness) = &mut self.witness {
+                witness(&Sight { time, host: index, event: &event, effects: &effects });
+            }
+        }
+        self.hosts[index].script = script;
         self.perform(index, effects);
         self.set_timer(index);
     }

@@ -253,7 +253,7 @@ impl World {
     }
 
     /// The peers of a host that have proven who they are.
-    fn ready(&self, index: usize) -> Vec<PeerId> {
+    pub(super) fn ready(&self, index: usize) -> Vec<PeerId> {
         let host = &self.hosts[index];
         let Some(node) = &host.node else { return Vec::new() };
         let peers = node.peers(host.clock.now(self.now)).into_iter();

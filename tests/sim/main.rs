@@ -1,6 +1,8 @@
 //! Campaigns of simulated networks, and runs that are about one thing. `SIM_SEEDS=1000 cargo test --release --test sim`
 //! runs a larger campaign.
 
+mod attacks_scripted;
+
 use std::collections::BTreeSet;
 
 use hypernode::sim::{FaultKind, Mix, Options, run, scenario};
