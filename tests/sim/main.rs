@@ -128,3 +128,20 @@ fn a_hundred_voters_seal_each_round_within_two_seconds() {
     // Genesis closes no round, so that its own is sealed with the first of these.
     assert_eq!(sealing.views, sealing.seals, "each in its first view: {sealing:?}");
 }
+
+/// More than half of the voters lie, and two checkpoints are certified for one index. That is not to be prevented; it is to be
+/// noticed. Of the seeds from 1 on this is the first one with which it comes to that: a change may move it.
+#[test]
+fn sixteen_liars_of_thirty_one_break_agreement_and_honest_nodes_halt_with_the_proof() {
+    let options = Options {
+        seed: "13".to_owned(),
+        nodes: 31,
+        rounds: 6,
+        faults: "byzantine=16".parse().unwrap(),
+    };
+    let report = run(&options);
+    println!("{} conflicts, {} of 15 honest halted", report.conflicts, report.halted);
+    assert!(report.violations.is_empty(), "{:?}", report.violations);
+    assert!(report.conflicts > 0, "agreement holds: look for another seed");
+    assert!(report.halted >= 3, "{} halted", report.halted);
+}

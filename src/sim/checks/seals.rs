@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checks;
+use crate::machine::halt::{HaltReason, HaltRecord};
 use crate::machine::records::{self, Batch, MainRecord, StoredSeal, Table};
+use crate::rules::quorum::Electorate;
 use crate::sim::host::Host;
 use crate::sim::oracle::Certified;
 use crate::types::evidence::Evidence;
 use crate::types::hash::{Hash, hash};
 use crate::types::key::PublicKey;
-use crate::types::seal::{Checkpoint, Seal};
+use crate::types::seal::{Checkpoint, Quorum, Seal, Step};
 
 /// What hosts have sealed.
 #[derive(Default)]
@@ -62,7 +64,7 @@ impl Checks {
                     self.main_written(time, index, host, key, value.as_deref(), floor.as_ref());
                 }
                 (Table::Evidence, Some(value)) => self.evidence_written(time, index, host, value),
-                (Table::Halt, Some(_)) => self.halted(time, index, host),
+                (Table::Halt, Some(value)) => self.halted(time, index, host, value),
                 (
                     Table::States
                     | Table::Evidence
@@ -187,11 +189,34 @@ impl Checks {
         }
     }
 
-    fn halted(&mut self, time: u64, index: usize, host: &Host) {
+    fn halted(&mut self, time: u64, index: usize, host: &Host, value: &[u8]) {
         self.seals.halted.insert(index);
+        if host.honest && !self.is_proof(value) {
+            self.violation(time, Some(index), "halts without a proof");
+        }
         let broken = self.seals.conflicts().next().is_some() || self.seals.may_break;
         if host.honest && !broken && !self.may_halt.contains(&index) {
             self.violation(time, Some(index), "halts");
+        }
+    }
+
+    /// Whether the record of a halt proves what it says to somebody who has nothing else.
+    fn is_proof(&self, value: &[u8]) -> bool {
+        let Some(HaltRecord { reason, voters, .. }) = records::parse(value) else { return false };
+        let electorate = Electorate::new(&voters);
+        let (network, verifier) = (&self.cast.network, &self.cast.verifier);
+        let holds = |it: &&Quorum| electorate.check(it, Step::Commit, network, verifier).is_ok();
+        match &reason {
+            HaltReason::Certificates { held, other } => {
+                let (held, other) = (&held.checkpoint, &other.checkpoint);
+                held.index == other.index
+                    && held != other
+                    && reason.certificates().iter().all(holds)
+            }
+            // The other half of it is what the host computes, or what its network file says.
+            HaltReason::Refused { .. } | HaltReason::State { .. } | HaltReason::Listed { .. } => {
+                true
+            }
         }
     }
 
