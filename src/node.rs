@@ -217,7 +217,9 @@ impl Node {
 
     /// Routes what a peer said.
     fn received(&mut self, turn: &mut Turn, from: PeerId, message: &Message, bytes: u32) {
-        self.hear(turn, message);
+        if !self.hear(turn, from, message) {
+            return;
+        }
         match message {
             Message::Hello(hello) => {
                 if self.peers.hello(turn, from, hello, &self.chain.sealed().state) {
