@@ -271,7 +271,7 @@ impl Node {
             // It closes; the shell says so when it has.
             Message::Bye(_) => {}
             Message::Proposal(_) | Message::Vote(_) | Message::Votes(_) | Message::Prepared(_) => {
-                self.hear_votes(from, message)
+                self.hear_votes(turn.now.mono, from, message);
             }
             Message::WantVotes { index, view, prepares, commits } => {
                 self.sealing.serve(turn, from, (*index, *view), (prepares, commits));

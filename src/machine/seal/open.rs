@@ -3,7 +3,7 @@
 mod speech;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::instance::{Input, Instance, Output, timeout_ms};
@@ -69,6 +69,8 @@ pub struct Open {
     prepared: Option<Quorum>,
     timers: BTreeMap<(u32, Step), Monotonic>,
     pace: Pace,
+    /// Voters of whose second votes we have told: one is evidence enough.
+    doubles: BTreeSet<u16>,
     said: OwnVotes,
     /// Who was asked last for the votes we lack.
     asked: Option<PeerId>,
@@ -107,6 +109,7 @@ impl Open {
             prepared: None,
             timers: BTreeMap::new(),
             pace: Pace::default(),
+            doubles: BTreeSet::new(),
             said: OwnVotes::default(),
             asked: None,
             electorate,
@@ -129,13 +132,33 @@ impl Open {
     }
 
     /// Whether a vote of this instance can change anything, before its signature is verified.
-    pub fn is_of_use(&self, vote: &Vote) -> bool {
-        let is_ours = vote.index == self.index && self.electorate.position(&vote.voter).is_some();
-        is_ours && vote.step != Step::Propose && !self.is_decided()
+    pub fn is_of_use(&self, now: Monotonic, vote: &Vote) -> bool {
+        if vote.index != self.index || vote.step == Step::Propose || self.is_decided() {
+            return false;
+        }
+        let Some(cast) = Cast::of(vote, &self.electorate) else { return false };
+        let votes = self.instance.votes();
+        match votes.held(&cast) {
+            Some(value) => value != cast.value && !self.doubles.contains(&cast.voter),
+            None if Some(cast.view) > self.instance.view() => self.may_be_later(now, &cast),
+            None => self.instance.view() == Some(cast.view) || votes.is_late_news(&cast),
+        }
     }
 
-    /// Whether a proposal is by the proposer of a view that is not over, and belongs together.
-    pub fn is_proposal_of_use(&self, proposal: &Proposal, network: &Network) -> bool {
+    /// Whether a voter may go on to this later view by now.
+    fn may_be_later(&self, now: Monotonic, cast: &Cast) -> bool {
+        self.pace.may_admit(cast.voter, cast.view, now)
+    }
+
+    /// Whether a proposal is by the proposer of a view that is not over, and belongs together. Of later views everybody
+    /// may be the proposer here: that takes a hash for each voter, and is looked at when the signature holds and its
+    /// voter may go on to that view.
+    pub fn is_proposal_of_use(
+        &self,
+        now: Monotonic,
+        proposal: &Proposal,
+        network: &Network,
+    ) -> bool {
         let vote = &proposal.vote;
         let in_time =
             vote.index == self.index && self.instance.view().is_none_or(|now| vote.view >= now);
@@ -148,10 +171,14 @@ impl Open {
         let room =
             self.proposals.len() < PROPOSALS_MAX || self.proposals.keys().last() > Some(&vote.view);
         let is_new = self.proposals.get(&vote.view) != Some(proposal);
-        let voter = self.electorate.position(&vote.voter);
-        // Last: it hashes once for each voter.
-        in_time && whole && room && is_new && voter.is_some() && {
-            self.proposer(network, vote.view) == voter
+        let Some(cast) = Cast::of(vote, &self.electorate) else { return false };
+        let room = room && !self.instance.is_full(&cast);
+        in_time && whole && room && is_new && {
+            if Some(vote.view) > self.instance.view() {
+                self.may_be_later(now, &cast)
+            } else {
+                self.proposer(network, vote.view) == Some(cast.voter)
+            }
         }
     }
 
@@ -192,12 +219,7 @@ impl Open {
         match checked.item {
             Item::Vote(vote) => {
                 let Some(cast) = Cast::of(&vote, &self.electorate) else { return };
-                if self.instance.holds(&cast) {
-                    return;
-                }
-                let is_later = Some(cast.view) > self.instance.view();
-                let (now, pause_ms) = (turn.now.mono, self.base_ms() / LATER_PER_BASE);
-                if is_later && !self.pace.admits(cast.voter, cast.view, now, pause_ms) {
+                if self.instance.holds(&cast) || !self.admits(turn.now.mono, &cast) {
                     return;
                 }
                 self.input(turn.now, Input::Vote(cast), outcomes);
@@ -216,6 +238,13 @@ impl Open {
         }
     }
 
+    /// Whether a voter may go on to a view that is later than ours, now that its signature holds.
+    fn admits(&mut self, now: Monotonic, cast: &Cast) -> bool {
+        let pause_ms = self.base_ms() / LATER_PER_BASE;
+        Some(cast.view) <= self.instance.view()
+            || self.pace.admits(cast.voter, cast.view, now, pause_ms)
+    }
+
     fn take_proposal(
         &mut self,
         turn: &mut Turn,
@@ -225,6 +254,11 @@ impl Open {
         outcomes: &mut Vec<Outcome>,
     ) {
         let Some(cast) = Cast::of(&proposal.vote, &self.electorate) else { return };
+        if !self.admits(turn.now.mono, &cast)
+            || self.proposer(view.chain.network(), cast.view) != Some(cast.voter)
+        {
+            return;
+        }
         let was_held = self.instance.holds(&cast);
         let known = self.checkpoints.len();
         self.know(proposal.checkpoint);
@@ -351,6 +385,7 @@ impl Open {
                     self.said.want(Wanted { record, prepared });
                 }
                 Output::Double { first, second } => {
+                    self.doubles.insert(first.voter);
                     let votes = (
                         first.to_vote(self.index, &self.electorate),
                         second.to_vote(self.index, &self.electorate),
