@@ -15,7 +15,7 @@ pub const SIGNATURES_MAX: usize = 64;
 const ITEMS_MAX: usize = 4_096;
 /// Of one peer: an answer with votes, and what it relays meanwhile.
 const ITEMS_OF_PEER_MAX: usize = 512;
-/// Of one peer with a quorum in them, up to 1 MiB each; of all peers.
+/// Of one peer with a quorum in them, up to 258 KiB each; of all peers.
 const QUORUMS_OF_PEER_MAX: usize = 2;
 const QUORUMS_MAX: usize = 32;
 
