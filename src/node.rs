@@ -25,6 +25,7 @@ use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
 use crate::machine::relay::Relay;
+use crate::machine::rivals::RivalKeeper;
 use crate::machine::seal::Sealing;
 use crate::machine::seals::Seals;
 use crate::machine::serve;
@@ -99,6 +100,7 @@ pub struct Node {
     sync: Sync,
     duty: DutyKeeper,
     evidence: EvidenceKeeper,
+    rivals: RivalKeeper,
     round: Option<Round>,
     /// The anchor that the dial list was drawn from.
     dialled: SealRef,
@@ -149,6 +151,7 @@ impl Node {
             round: None,
             dialled: chain.sealed().seal,
             evidence: EvidenceKeeper::open(db),
+            rivals: RivalKeeper::open(db),
             early: VecDeque::new(),
             submitted: BTreeMap::new(),
             started: now.mono,

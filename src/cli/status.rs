@@ -14,8 +14,10 @@ use super::output::Output;
 use super::seal::waiting;
 use super::sign_state;
 use super::style::Style;
+use crate::machine::note::Ruling;
 use crate::machine::status::{
-    ClockStatus, Duties, EvidenceStatus, SealStatus, SignStatus, Status as Report, SyncStatus,
+    ClockStatus, ConflictStatus, Duties, EvidenceStatus, SealStatus, SignStatus, Status as Report,
+    SyncStatus,
 };
 use crate::shell::document::{State, StatusDocument};
 
@@ -145,11 +147,27 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     for (code, refused) in &report.refused_blocks {
         put("refused", format!("{}: {code}", count(*refused, "block")));
     }
+    for conflict in report.seal_conflicts.iter().take(EVIDENCE_SHOWN) {
+        put("seals", style.bad(rival(conflict)));
+    }
     for text in offences(&report.evidence) {
         put("evidence", style.warn(text));
     }
     put("uptime", words(report.uptime_ms));
     lines.join("\n")
+}
+
+/// A second certificate of a seal.
+fn rival(conflict: &ConflictStatus) -> String {
+    let ConflictStatus { index, ruling, rival, .. } = conflict;
+    let rival = rival.short();
+    match ruling {
+        Ruling::Halts => format!("{rival} is certified for seal {index} too, our last one then"),
+        Ruling::Older => format!("{rival} is certified for seal {index} too; ignored, it is old"),
+        Ruling::Listed => {
+            format!("{rival} is certified for seal {index} against a listed checkpoint; ignored")
+        }
+    }
 }
 
 /// Who signed twice, a line for each, and how many more.
@@ -252,8 +270,9 @@ fn clock(clock: &ClockStatus, style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::clock::{Height, Round};
+    use crate::types::clock::{Height, Round, Timestamp};
     use crate::types::evidence::OffenceKind;
+    use crate::types::hash::Hash;
 
     #[test]
     fn a_seal_is_one_line_and_says_more_only_when_there_is_more() {
@@ -274,6 +293,18 @@ mod tests {
         let said =
             "7 of round 9, height 31, 4 rounds ago; its block is not here, only that of seal 5";
         assert_eq!(sealed(&seal), said);
+    }
+
+    #[test]
+    fn a_second_certificate_is_said_with_what_becomes_of_it() {
+        let (held, other) = (Hash([1; 32]), Hash([0xab; 32]));
+        let said = |ruling| {
+            rival(&ConflictStatus { index: 7, at: Timestamp(1), ruling, held, rival: other })
+        };
+        assert!(said(Ruling::Halts).ends_with("is certified for seal 7 too, our last one then"));
+        assert!(said(Ruling::Older).starts_with(&other.short().to_string()));
+        assert!(said(Ruling::Older).ends_with("ignored, it is old"));
+        assert!(said(Ruling::Listed).ends_with("for seal 7 against a listed checkpoint; ignored"));
     }
 
     #[test]

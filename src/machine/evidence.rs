@@ -30,8 +30,8 @@ impl EvidenceKeeper {
     /// What the database holds; what cannot be read is not evidence any more.
     pub fn open(db: &dyn Reader) -> EvidenceKeeper {
         let mut kept = BTreeMap::new();
-        let mut key = Vec::new();
-        while let Some((found, value)) = db.next(Table::Evidence, &key) {
+        let (mut key, end) = (Vec::new(), records::rival_key(0));
+        while let Some((found, value)) = db.next(Table::Evidence, &key).filter(|it| it.0 < end) {
             if let Some(evidence) = records::parse::<Evidence>(&value) {
                 kept.insert(evidence.offence(), evidence);
             }
@@ -67,6 +67,11 @@ impl EvidenceKeeper {
             may_be_proven(&offence.kind, round, &seal) && !state.holds(&TxKey::Offence(**offence))
         });
         due.take(PER_BLOCK_MAX).map(|(_, evidence)| evidence)
+    }
+
+    /// Pieces kept.
+    pub fn count(&self) -> usize {
+        self.kept.len()
     }
 
     /// For people, the newest of each kind first, at most `limit`.

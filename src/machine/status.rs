@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::note::{ClockDistrust, MissReason};
+use super::note::{ClockDistrust, MissReason, Ruling};
 use crate::types::block::Point;
 use crate::types::clock::{Height, Round, Slot, Timestamp};
 use crate::types::evidence::OffenceKind;
-use crate::types::hash::{BlockHash, TxId};
+use crate::types::hash::{BlockHash, Hash, TxId};
 use crate::types::key::PublicKey;
 use crate::types::seal::Step;
 use crate::types::sign::{BlockRecord, Doubt, VoteRecord};
@@ -44,6 +44,8 @@ pub struct Status {
     pub refused_signature: u64,
     /// What others signed twice, the newest first.
     pub evidence: Vec<EvidenceStatus>,
+    /// Certificates of other checkpoints than ours that are kept, the newest index first.
+    pub seal_conflicts: Vec<ConflictStatus>,
     /// Ends of valid chains held, the best one included.
     pub chain_tips: u32,
     /// Blocks refused since start, by code.
@@ -57,6 +59,18 @@ pub struct EvidenceStatus {
     pub offender: String,
     /// Whether a block of our chain proves it, as long as another one could.
     pub in_chain: bool,
+}
+
+/// Two checkpoints are certified for one index, or one against the network file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictStatus {
+    pub index: u64,
+    /// When this node saw it.
+    pub at: Timestamp,
+    pub ruling: Ruling,
+    /// The identity of the checkpoint that counts here, and of the other one.
+    pub held: Hash,
+    pub rival: Hash,
 }
 
 /// The end of the best chain.

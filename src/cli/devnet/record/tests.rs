@@ -98,6 +98,7 @@ impl World {
             halt: None,
             refused_signature: 0,
             evidence: Vec::new(),
+            seal_conflicts: Vec::new(),
             chain_tips: 1,
             refused_blocks: BTreeMap::new(),
         }
