@@ -245,10 +245,8 @@ fn who_shows_a_forged_vote_of_ours_is_blamed_and_in_a_quorum_no_more_heard() {
     assert!(!seen(&world).proven, "from others it would be heard");
 }
 
-#[test]
-fn who_has_halted_forges_nothing_until_it_is_cleared() {
-    let mut world = World::new(1);
-    world.run_until(ROUND_MS);
+/// Node 0 halts, for a reason made up.
+fn halt_first(world: &mut World) {
     let hash = Hash([1; 32]);
     let checkpoint = Checkpoint {
         index: 1,
@@ -265,6 +263,36 @@ fn who_has_halted_forges_nothing_until_it_is_cleared() {
     let mut turn = Turn { now: world.now(), db: Draft::new(&before), out: Default::default() };
     world.nodes[0].halt(&mut turn, reason, &[]);
     world.disks[0].write(turn.db.into_batch());
+}
+
+#[test]
+fn who_has_halted_votes_no_more() {
+    let mut world = World::new(2);
+    world.run_until(ROUND_MS + 2 * SLOT_MS);
+    let signed = world.disks[0].signed;
+    assert!(signed.vote.is_some(), "it voted in the round before");
+    assert_eq!(world.nodes[1].status(world.now()).seal.index, 1);
+    halt_first(&mut world);
+    world.run_until(3 * ROUND_MS);
+    assert_eq!(world.disks[0].signed, signed, "neither a vote nor a block");
+    let status = world.nodes[1].status(world.now());
+    assert_eq!(status.seal.index, 1, "without it there is no quorum");
+    let open = status.seal.open.expect("the other one waits");
+    assert_eq!((open.index, open.late, open.missing_count), (2, true, 1));
+    // When it is cleared it goes on where it was.
+    world.disks[0].write(halt::clear());
+    world.restart();
+    world.run_until(5 * ROUND_MS);
+    assert!(world.nodes[1].status(world.now()).seal.index > 1);
+    let index = |signed: &SignState| signed.vote.map(|vote| vote.index);
+    assert!(index(&world.disks[0].signed) > index(&signed));
+}
+
+#[test]
+fn who_has_halted_forges_nothing_until_it_is_cleared() {
+    let mut world = World::new(1);
+    world.run_until(ROUND_MS);
+    halt_first(&mut world);
     let height = world.nodes[0].status(world.now()).tip.point.height;
 
     for restart in [false, true] {
