@@ -1,7 +1,8 @@
 //! Evidence of what others signed twice: kept over restarts, put into the blocks that we forge until the chain holds it,
 //! shown to people (`docs/protocol.md` §7).
 //!
-//! Only forgers bring it into the chain: one piece each is enough, and nothing is sent around for it.
+//! Only forgers bring it into the chain, and one piece each is enough. What makes it, votes and announced blocks, the
+//! node passes on once; the pieces themselves are not sent around.
 
 use std::collections::BTreeMap;
 
