@@ -150,7 +150,7 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     for conflict in report.seal_conflicts.iter().take(EVIDENCE_SHOWN) {
         put("seals", style.bad(rival(conflict)));
     }
-    for text in offences(&report.evidence) {
+    for text in offences(&report.evidence, report.evidence_count) {
         put("evidence", style.warn(text));
     }
     put("uptime", words(report.uptime_ms));
@@ -171,12 +171,12 @@ fn rival(conflict: &ConflictStatus) -> String {
 }
 
 /// Who signed twice, a line for each, and how many more.
-fn offences(evidence: &[EvidenceStatus]) -> Vec<String> {
+fn offences(evidence: &[EvidenceStatus], count: u64) -> Vec<String> {
     let shown = evidence.iter().take(EVIDENCE_SHOWN).map(|offence| {
         let proven = if offence.in_chain { ", proven in the chain" } else { "" };
         format!("{} signed {}{proven}", offence.offender, offence.kind)
     });
-    let more = evidence.len().saturating_sub(EVIDENCE_SHOWN);
+    let more = count.saturating_sub(EVIDENCE_SHOWN as u64);
     shown.chain((more > 0).then(|| format!("{more} more, see --json"))).collect()
 }
 
@@ -315,11 +315,11 @@ mod tests {
             in_chain: round > 8,
         };
         let evidence: Vec<EvidenceStatus> = (0..=9).rev().map(offence).collect();
-        let lines = offences(&evidence);
+        let lines = offences(&evidence, 70);
         assert_eq!(lines.len(), EVIDENCE_SHOWN + 1);
         assert_eq!(lines[0], "tA signed two blocks for a slot of round 9, proven in the chain");
         assert_eq!(lines[1], "tA signed two blocks for a slot of round 8");
-        assert_eq!(lines[EVIDENCE_SHOWN], "5 more, see --json");
-        assert!(offences(&[]).is_empty());
+        assert_eq!(lines[EVIDENCE_SHOWN], "65 more, see --json");
+        assert!(offences(&[], 0).is_empty());
     }
 }

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use super::event::StopReason;
 use super::note::{ClockDistrust, Note};
 use super::records::Reader;
-use super::status::SignStatus;
+use super::status::{SignStanding, SignStatus};
 use super::turn::Turn;
 use crate::rules::quorum::Electorate;
 use crate::types::block::{Point, SignedHeader};
@@ -322,7 +322,14 @@ impl Custody {
             Standing::Proven | Standing::Unproven(_) => None,
         };
         let proven = signed.standing == Standing::Proven;
-        SignStatus { proven, doubt, ready_in, block: signed.block, vote: signed.vote }
+        let standing = match signed.standing {
+            Standing::Proven => SignStanding::Proven,
+            Standing::New => SignStanding::New,
+            Standing::Waiting => SignStanding::Waiting,
+            Standing::Unproven(_) => SignStanding::Unproven,
+        };
+        let (block, vote) = (signed.block, signed.vote);
+        SignStatus { proven, standing, doubt, ready_in, block, vote }
     }
 
     /// The round before which we must go on listening.

@@ -75,10 +75,19 @@ impl EvidenceKeeper {
         self.kept.len()
     }
 
-    /// For people, the newest of each kind first, at most `limit`.
+    /// For people, at most `limit`: the newest votes and the newest blocks in turn, since an index and a round cannot be
+    /// compared here.
     pub fn list(&self, state: &ChainState, network: &Network, limit: usize) -> Vec<EvidenceStatus> {
-        let newest = self.kept.keys().rev().take(limit);
-        let status = newest.map(|offence| EvidenceStatus {
+        let newest = |votes: bool| {
+            let is_meant = move |offence: &&Offence| {
+                matches!(offence.kind, OffenceKind::Votes { .. }) == votes
+            };
+            self.kept.keys().rev().filter(is_meant).enumerate()
+        };
+        let mut in_turn: Vec<(usize, &Offence)> =
+            newest(true).take(limit).chain(newest(false).take(limit)).collect();
+        in_turn.sort_by_key(|(place, _)| *place);
+        let status = in_turn.into_iter().take(limit).map(|(_, offence)| EvidenceStatus {
             kind: offence.kind,
             offender: network.address_of(&offence.offender).to_string(),
             in_chain: state.holds(&TxKey::Offence(*offence)),
@@ -156,7 +165,21 @@ mod tests {
         state.apply(&ground.header(Round(6)), &[tx]);
         let due: Vec<_> = keeper.due(&state, Round(7), seal(0)).collect();
         assert_eq!(due, [&of_votes], "somebody else has brought the other");
+        let later = [(2, 6), (3, 7), (4, 8)];
+        for (index, round) in later {
+            assert!(keep(&mut keeper, &ground, &mut disk, votes(&ground, &offender, index)));
+            assert!(keep(&mut keeper, &ground, &mut disk, blocks(&ground, &offender, round)));
+        }
+        let kinds = |limit| {
+            let shown = keeper.list(&state, &ground.network, limit).into_iter();
+            shown.map(|it| it.kind).collect::<Vec<_>>()
+        };
+        let (index, round) = (4, Round(8));
+        let newest = [OffenceKind::Votes { index }, OffenceKind::Blocks { round }];
+        assert_eq!(kinds(2), newest, "both kinds in turn");
+        assert_eq!((kinds(3).len(), kinds(99).len(), keeper.count()), (3, 8, 8));
         let shown = keeper.list(&state, &ground.network, 8);
+        let shown = &shown[6..];
         let shown: Vec<_> = shown.iter().map(|it| (it.kind, it.in_chain)).collect();
         let (index, round) = (1, Round(5));
         assert_eq!(

@@ -42,8 +42,10 @@ pub struct Status {
     pub halt: Option<HaltStatus>,
     /// Signatures asked for and not made because they conflict with one made.
     pub refused_signature: u64,
-    /// What others signed twice, the newest first.
+    /// What others signed twice: the newest votes and the newest blocks in turn, at most 64.
     pub evidence: Vec<EvidenceStatus>,
+    /// How much of it is kept.
+    pub evidence_count: u64,
     /// Certificates of other checkpoints than ours that are kept, the newest index first.
     pub seal_conflicts: Vec<ConflictStatus>,
     /// Ends of valid chains held, the best one included.
@@ -195,12 +197,27 @@ pub struct ClockStatus {
 pub struct SignStatus {
     /// While it is not, nothing is signed.
     pub proven: bool,
+    pub standing: SignStanding,
     /// Why it waits for its operator; null when it does not.
     pub doubt: Option<Doubt>,
     /// The round from which on it will be proven, while that is a matter of listening to others.
     pub ready_in: Option<Round>,
     pub block: Option<BlockRecord>,
     pub vote: Option<VoteRecord>,
+}
+
+/// What is known of our signatures, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignStanding {
+    /// All of them.
+    Proven,
+    /// This key has not signed here before, as far as we know: it listens first.
+    New,
+    /// Something may be lacking, and the operator has told it to listen and go on.
+    Waiting,
+    /// It waits for its operator: see `doubt`.
+    Unproven,
 }
 
 /// What stopped the node for good.

@@ -7,6 +7,7 @@ use crate::machine::bed::{self, Disk};
 use crate::machine::event::{Effect, StopReason};
 use crate::machine::note::{ClockDistrust, Note};
 use crate::machine::records::{DutyRecord, StoredHeader, Table, duty_key, point_key};
+use crate::machine::status::SignStanding;
 use crate::machine::turn::Turn;
 use crate::rules::quorum::Electorate;
 use crate::types::block::{Header, Point, SealRef, SignedHeader, genesis};
@@ -414,8 +415,13 @@ fn two_full_rounds_of_listening_prove_a_state() {
         assert_eq!(bed.look((START, 4)).notes, [note], "why nothing is signed");
         for at in [(START, 5), (START + 1, 0), (START + 2, 0), (START + 2, 19)] {
             assert_eq!(bed.look(at), Outcome::default(), "{at:?}");
-            let ready_in = bed.custody.status(&bed.signed).ready_in;
-            assert_eq!(ready_in, Some(Round(START + 3)));
+            let status = bed.custody.status(&bed.signed);
+            assert_eq!(status.ready_in, Some(Round(START + 3)));
+            let told_apart = match before {
+                Standing::New => SignStanding::New,
+                _ => SignStanding::Waiting,
+            };
+            assert_eq!(status.standing, told_apart);
         }
         let outcome = bed.look((START + 3, 0));
         assert_eq!(outcome.guarded, Some(standing(Standing::Proven)));
