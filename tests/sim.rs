@@ -114,3 +114,15 @@ fn a_body_comes_about_once_to_each_node() {
     assert!(relay.bodies_received * 10 <= copies * 12, "{relay:?}");
     assert!(relay.violations.is_empty(), "{relay:?}");
 }
+
+#[test]
+fn a_hundred_voters_seal_each_round_within_two_seconds() {
+    let sealing = scenario::sealing("delay", 100, 1, 100);
+    println!("{sealing:?}");
+    assert!(sealing.violations.is_empty(), "{sealing:?}");
+    // Virtual time: the same on every machine.
+    let half = scenario::Sealing::median(&sealing.half_ms);
+    assert!(half.is_some_and(|ms| ms <= 2_000), "{sealing:?}");
+    // Genesis closes no round, so that its own is sealed with the first of these.
+    assert_eq!(sealing.views, sealing.seals, "each in its first view: {sealing:?}");
+}

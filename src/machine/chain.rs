@@ -277,7 +277,12 @@ impl Chain {
         let (stored, full) = (false, false);
         self.revision += 1;
         self.tree.insert(Entry { point, header, weight, anchor, proven, stored, full, seen });
-        self.tree.trim(self.best.point.hash);
+        self.trim();
+    }
+
+    /// Holds the bounds of the tree. What voters speak of stays, however little its chain is worth.
+    fn trim(&mut self) {
+        self.tree.trim(self.best.point.hash, self.wanted.map(|point| point.hash));
     }
 
     /// Why a block is known to be invalid.

@@ -196,6 +196,7 @@ impl Sealing {
             let signer = (&self.key, &*self.network, &self.verifier);
             open.sign_one(turn, view, signer, signed, &mut outcomes);
         }
+        outcomes.extend(open.decided());
         open.repeat(turn, view);
         self.due = if self.intake.is_empty() { open.due(turn.now, view) } else { turn.now.mono };
         outcomes

@@ -54,16 +54,22 @@ impl Node {
         }
         let point = header.point();
         peer.holds_block(point.hash);
+        self.seals.named(from, &header.header.seal, &turn.db);
         // Blocks are announced when they are new. An older one may be a tip, for sync to look at; checking it here would
         // let a peer have us draw the jurors of any round.
         let is_old = self.round.is_some_and(|now| header.header.round.next() < now);
         // But for what voters agree on: of these rounds all plans are at hand.
-        let awaited = self.sealing.missing().is_some_and(|it| header.header.round <= it.round);
+        let awaited = self.is_awaited(header);
         if !is_old || awaited {
             self.take_block(turn, from, header, point, ids);
         }
         self.note_tip(from, header, point);
         self.sync.tip_moved(from);
+    }
+
+    /// Whether a block may be on the way to the one that voters speak of and that is not here.
+    fn is_awaited(&self, header: &SignedHeader) -> bool {
+        self.sealing.missing().is_some_and(|it| header.header.round <= it.round)
     }
 
     /// A block announced now, or earlier and due now.
@@ -76,7 +82,9 @@ impl Node {
         ids: &[TxId],
     ) {
         let shared = Rc::new(header.clone());
-        let verdict = self.chain.add_header(turn.now, shared, false, &turn.db);
+        // A third block of a slot, too, when voters may have agreed on it (§8).
+        let named = self.is_awaited(header);
+        let verdict = self.chain.add_header(turn.now, shared, named, &turn.db);
         self.show_double(turn, from, header, ids);
         match verdict {
             HeaderVerdict::Added => {

@@ -129,6 +129,11 @@ impl Net {
         }
     }
 
+    /// Gives all pairs the same latency.
+    pub fn level(&mut self, ms: u64) {
+        self.latency.fill(ms);
+    }
+
     /// A connection about to stand: the peer numbers of the dialling and of the accepting end.
     pub fn connect(&mut self, ends: [(usize, u32); 2]) -> (PeerId, PeerId) {
         let number = self.links.len() as u64;

@@ -1,5 +1,9 @@
 //! Runs that are about one thing, with what they measure.
 
+mod sealing;
+
+pub use sealing::{Sealing, sealing};
+
 use std::rc::Rc;
 
 use super::cast::{Cast, Shape};

@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use super::network::Frame;
 use crate::types::message::Message;
 
+/// Kinds of frames of the open instance (`docs/protocol.md` §11), and among them a single vote.
+pub const VOTING_KINDS: std::ops::RangeInclusive<u8> = 17..=21;
+pub const VOTE_KIND: u8 = 18;
+
 /// Frames and their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {

@@ -1,21 +1,12 @@
 //! Which blocks are beside a certified seal: not on the way to its block, or not above it, or of the round that it closed.
 
-use std::collections::BTreeSet;
-
-use super::path::previous_of;
+use super::path::{Path, previous_of};
 use super::{Chain, Entry};
 use crate::machine::records::{self, Reader};
 use crate::types::block::{Header, Point};
 use crate::types::clock::Height;
 use crate::types::hash::BlockHash;
 use crate::types::seal::Checkpoint;
-
-/// How a sealed block that is known hangs on the best chain.
-struct Path {
-    fork: Point,
-    /// From there to the block.
-    blocks: BTreeSet<BlockHash>,
-}
 
 impl Chain {
     /// Drops what is beside a certified seal.
@@ -24,8 +15,12 @@ impl Chain {
         if let Some(to) = self.retreat_from(seal, path.as_ref(), db) {
             self.finality.retreat_to(to);
         }
-        if path.is_some() {
+        if let Some(path) = &path {
             self.finality.show(seal);
+            if self.tree.get(&seal.block).is_none() && path.fork != seal.point() {
+                // It was evicted beside a chain that was better then: what stands on it may be in the database only.
+                self.load_tree(path.fork.height.next(), db);
+            }
         }
         self.drop_beside(seal, path.as_ref(), db);
     }
@@ -88,7 +83,7 @@ impl Chain {
         if height < seal.height {
             let Some(path) = path else { return false };
             let below = height <= path.fork.height && self.is_main(&entry.point, db);
-            return !below && !path.blocks.contains(&entry.point.hash);
+            return !below && !path.holds(&entry.point);
         }
         if header.previous == seal.block {
             return self.may_not_follow(seal, header);
@@ -117,20 +112,6 @@ impl Chain {
     pub(super) fn may_not_follow(&self, seal: &Checkpoint, child: &Header) -> bool {
         let listed = self.network.listed(seal.index).is_some_and(|it| it.voters.is_some());
         child.round <= seal.round || listed && child.seal.index < seal.index
-    }
-
-    /// How a block hangs on the best chain; nothing when it is not known.
-    fn path_to(&self, point: &Point, db: &dyn Reader) -> Option<Path> {
-        let mut blocks = BTreeSet::new();
-        let mut at = *point;
-        while !self.is_main(&at, db) {
-            if at.height <= self.sealed.checkpoint.height {
-                return None;
-            }
-            blocks.insert(at.hash);
-            at = previous_of(&self.header_at(&at, db)?.header)?;
-        }
-        Some(Path { fork: at, blocks })
     }
 
     /// The block of the best chain at a height.

@@ -157,7 +157,7 @@ impl Chain {
     }
 
     /// All stored headers from a height on: the best chain and what stands beside it.
-    fn load_tree(&mut self, from: Height, db: &dyn Reader) {
+    pub(super) fn load_tree(&mut self, from: Height, db: &dyn Reader) {
         let mut key = records::height_key(from);
         while let Some((found, value)) = db.next(Table::Headers, &key) {
             let point = records::parse_point_key(&found);
@@ -165,6 +165,9 @@ impl Chain {
             key = found;
             key.push(0);
             let (Some(point), Some(stored)) = (point, stored) else { continue };
+            if self.tree.get(&point.hash).is_some() {
+                continue;
+            }
             let full = self.parent_is_full_at_load(&stored.header.header, from, db);
             if !full {
                 // What was left of a chain that has been dropped.
@@ -182,7 +185,7 @@ impl Chain {
             });
             self.consider(point, db);
         }
-        self.tree.trim(self.best.point.hash);
+        self.trim();
     }
 
     fn parent_is_full_at_load(&self, header: &Header, from: Height, db: &dyn Reader) -> bool {

@@ -7,7 +7,7 @@ use crate::machine::records::{self, Draft, Reader, StoredHeader};
 use crate::rules::chain::{Fork, compare_forks};
 use crate::rules::validity::Parent;
 use crate::types::block::{Header, Point, SignedHeader};
-use crate::types::clock::Height;
+use crate::types::clock::{Height, Round};
 use crate::types::message::{HEADERS_MAX, LOCATOR_MAX};
 use crate::types::tx::Tx;
 
@@ -21,6 +21,27 @@ pub struct Way {
     pub fork: Point,
     /// From there on these are applied, the last one first.
     pub up: Vec<Point>,
+}
+
+/// How a block hangs on the best chain.
+pub struct Path {
+    /// Where the two part: the block itself when it is on the best chain.
+    pub fork: Point,
+    /// From there to the block, lowest first.
+    pub blocks: Vec<Point>,
+}
+
+impl Path {
+    /// The block of this height above the fork.
+    pub fn at(&self, height: Height) -> Option<Point> {
+        let above = height.0.checked_sub(self.fork.height.next().0)?;
+        self.blocks.get(usize::try_from(above).ok()?).copied()
+    }
+
+    /// Whether a block is on the way.
+    pub fn holds(&self, point: &Point) -> bool {
+        self.at(point.height) == Some(*point)
+    }
 }
 
 /// A block as the parent of another.
@@ -205,6 +226,36 @@ impl Chain {
             at = self.below(&at, db)?;
         }
         Some(Way { target: *target, fork: at.point, up })
+    }
+
+    /// How a block hangs on the best chain; nothing when it is not known, or beside the seal.
+    pub(super) fn path_to(&self, point: &Point, db: &dyn Reader) -> Option<Path> {
+        let mut blocks = Vec::new();
+        let mut fork = *point;
+        while !self.is_main(&fork, db) {
+            if fork.height <= self.sealed.checkpoint.height {
+                return None;
+            }
+            blocks.push(fork);
+            fork = previous_of(&self.header_at(&fork, db)?.header)?;
+        }
+        blocks.reverse();
+        Some(Path { fork, blocks })
+    }
+
+    /// The round of a block that is here with all below it down to the newest seal, in memory or not.
+    pub fn round_of_full(&self, point: &Point, db: &dyn Reader) -> Option<Round> {
+        match self.tree.get(&point.hash) {
+            Some(entry) => {
+                (entry.full && entry.point == *point).then_some(entry.header.header.round)
+            }
+            // A header in the database has its body there, and so has all below it; but what was dropped may have left
+            // something above it.
+            None => {
+                let stored = records::header(db, point)?;
+                self.path_to(point, db).map(|_| stored.header.header.round)
+            }
+        }
     }
 
     /// A block with its messages, from the database.

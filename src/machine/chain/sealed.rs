@@ -69,8 +69,8 @@ impl Chain {
 
     /// The state of a seal of this block, with the registry as it is.
     ///
-    /// Nothing when the block is not on the best chain above the last seal, and when there are more blocks to read than
-    /// one event may: asked again, it goes on.
+    /// The block may be beside the best chain: voters can be locked on one that it has left. Nothing when it is not above the
+    /// last seal or not here, and when there are more blocks to read than one event may: asked again, it goes on.
     pub fn state_at(&self, point: &Point, db: &dyn Reader) -> Option<SealedState> {
         self.state_with(point, &self.sealed.state.registry, db)
     }
@@ -82,13 +82,17 @@ impl Chain {
         registry: &[Registered],
         db: &dyn Reader,
     ) -> Option<SealedState> {
-        if point.height <= self.sealed.checkpoint.height || !self.is_main(point, db) {
+        if point.height <= self.sealed.checkpoint.height {
             return None;
         }
+        let path = self.path_to(point, db)?;
+        let on_way = |block: &Point| {
+            path.holds(block) || block.height <= path.fork.height && self.is_main(block, db)
+        };
         let mut fold = self.fold.borrow_mut();
         let goes_on = fold.tally.before().seal == self.sealed.seal
             && fold.end.height <= point.height
-            && self.is_main(&fold.end, db);
+            && on_way(&fold.end);
         if !goes_on {
             *fold = Fold::new(self.sealed.clone());
         }
@@ -97,7 +101,11 @@ impl Chain {
                 break;
             }
             let height = fold.end.height.next();
-            let next = Point { height, hash: records::main_record(db, height)?.hash };
+            let next = if height <= path.fork.height {
+                Point { height, hash: records::main_record(db, height)?.hash }
+            } else {
+                path.at(height)?
+            };
             let (stored, messages) = self.read_block(&next, db)?;
             fold.apply(next, &stored.header.header, &messages);
         }
@@ -161,7 +169,7 @@ mod tests {
         let heavier = ground.line(&genesis, 4, 3, 12);
         feed(&mut chain, &mut disk, &heavier);
         assert_eq!(chain.best().point, point(&heavier[11]));
-        assert_eq!(chain.state_at(&point(&lighter[9]), &disk), None, "not on the best chain now");
+        check(&chain, &disk, &lighter, 9);
         for at in [9, 11, 3] {
             check(&chain, &disk, &heavier, at);
         }

@@ -190,13 +190,15 @@ impl Tree {
         Some(entry)
     }
 
-    /// Holds the bounds on tips and on headers without bodies: the worst tips leave first, never the best chain.
-    pub fn trim(&mut self, best: BlockHash) {
+    /// Holds the bounds on tips and on headers without bodies: the worst tips leave first, never the best chain, and
+    /// not the block that is wanted.
+    pub fn trim(&mut self, best: BlockHash, wanted: Option<BlockHash>) {
         while self.unfull.len() > UNFULL_MAX || self.tips.len() > TIPS_MAX {
             let surplus = self.unfull.len() > UNFULL_MAX;
             let worst = self
                 .tips()
-                .filter(|entry| entry.point.hash != best && !entry.proven)
+                .filter(|entry| entry.point.hash != best && Some(entry.point.hash) != wanted)
+                .filter(|entry| !entry.proven)
                 .filter(|entry| !surplus || !entry.full)
                 .min_by_key(|entry| (entry.worth(), entry.point.hash))
                 .map(|entry| entry.point.hash);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::machine::chain::Chain;
-use crate::machine::records::{self, Reader};
+use crate::machine::records::Reader;
 use crate::machine::seal::proposals::Verdict;
 use crate::rules::sealed::SealedState;
 use crate::rules::validity::FUTURE_MS;
@@ -124,16 +124,10 @@ impl Judge {
             return if soon { Verdict::Unknown } else { Verdict::Wrong };
         }
         let point = checkpoint.point();
-        // All that is in memory goes through the seal, and so does our chain.
-        let header = match chain.entry(&point.hash) {
-            Some(entry) if entry.point != point => return Verdict::Wrong,
-            Some(entry) if entry.full => Some(entry.header.header.round),
-            None if chain.is_main(&point, db) => {
-                records::header(db, &point).map(|stored| stored.header.header.round)
-            }
-            Some(_) | None => None,
-        };
-        match header {
+        if chain.entry(&point.hash).is_some_and(|entry| entry.point != point) {
+            return Verdict::Wrong;
+        }
+        match chain.round_of_full(&point, db) {
             None => return Verdict::Unknown,
             Some(round) if round != checkpoint.round => return Verdict::Wrong,
             Some(_) => {}

@@ -1,5 +1,6 @@
 //! The open instance: between the algorithm and the node (`docs/protocol.md` §10).
 
+mod gate;
 mod speech;
 
 use std::cell::Cell;
@@ -28,18 +29,15 @@ use crate::types::network::Network;
 use crate::types::seal::{Checkpoint, Proposal, Quorum, Step, Vote};
 use crate::types::sign::VoteRecord;
 
+use gate::PROPOSALS_MAX;
 use speech::pass_on;
 
 /// Checkpoints known by their identities: those of the views that still matter, and a few of liars.
 const CHECKPOINTS_MAX: usize = 256;
-/// Proposals kept for views to come.
-const PROPOSALS_MAX: usize = 4;
 /// Voters named in status as not having voted.
 const MISSING_MAX: usize = 16;
 /// A decision that is no seal yet, because its voters are not known here, is looked at again after this.
 const DECIDED_MS: u64 = 50;
-/// A voter may go on to another view later than ours this often per base time.
-const LATER_PER_BASE: u64 = 2;
 
 /// One instance, from the adoption of the seal before until it is decided.
 pub struct Open {
@@ -131,57 +129,6 @@ impl Open {
         open
     }
 
-    /// Whether a vote of this instance can change anything, before its signature is verified.
-    pub fn is_of_use(&self, now: Monotonic, vote: &Vote) -> bool {
-        if vote.index != self.index || vote.step == Step::Propose || self.is_decided() {
-            return false;
-        }
-        let Some(cast) = Cast::of(vote, &self.electorate) else { return false };
-        let votes = self.instance.votes();
-        match votes.held(&cast) {
-            Some(value) => value != cast.value && !self.doubles.contains(&cast.voter),
-            None if Some(cast.view) > self.instance.view() => self.may_be_later(now, &cast),
-            None => self.instance.view() == Some(cast.view) || votes.is_late_news(&cast),
-        }
-    }
-
-    /// Whether a voter may go on to this later view by now.
-    fn may_be_later(&self, now: Monotonic, cast: &Cast) -> bool {
-        self.pace.may_admit(cast.voter, cast.view, now)
-    }
-
-    /// Whether a proposal is by the proposer of a view that is not over, and belongs together. Of later views everybody
-    /// may be the proposer here: that takes a hash for each voter, and is looked at when the signature holds and its
-    /// voter may go on to that view.
-    pub fn is_proposal_of_use(
-        &self,
-        now: Monotonic,
-        proposal: &Proposal,
-        network: &Network,
-    ) -> bool {
-        let vote = &proposal.vote;
-        let in_time =
-            vote.index == self.index && self.instance.view().is_none_or(|now| vote.view >= now);
-        let whole = vote.step == Step::Propose
-            && proposal.checkpoint.index == self.index
-            && vote.value == Some(proposal.checkpoint.id())
-            && proposal.prepared.as_ref().is_none_or(|quorum| {
-                quorum.checkpoint == proposal.checkpoint && quorum.view < vote.view
-            });
-        let room =
-            self.proposals.len() < PROPOSALS_MAX || self.proposals.keys().last() > Some(&vote.view);
-        let is_new = self.proposals.get(&vote.view) != Some(proposal);
-        let Some(cast) = Cast::of(vote, &self.electorate) else { return false };
-        let room = room && !self.instance.is_full(&cast);
-        in_time && whole && room && is_new && {
-            if Some(vote.view) > self.instance.view() {
-                self.may_be_later(now, &cast)
-            } else {
-                self.proposer(network, vote.view) == Some(cast.voter)
-            }
-        }
-    }
-
     /// Whether a prepare quorum says more than the one held.
     pub fn is_quorum_of_use(&self, quorum: &Quorum) -> bool {
         quorum.checkpoint.index == self.index
@@ -238,13 +185,6 @@ impl Open {
         }
     }
 
-    /// Whether a voter may go on to a view that is later than ours, now that its signature holds.
-    fn admits(&mut self, now: Monotonic, cast: &Cast) -> bool {
-        let pause_ms = self.base_ms() / LATER_PER_BASE;
-        Some(cast.view) <= self.instance.view()
-            || self.pace.admits(cast.voter, cast.view, now, pause_ms)
-    }
-
     fn take_proposal(
         &mut self,
         turn: &mut Turn,
@@ -267,7 +207,8 @@ impl Open {
             self.hold(quorum);
             Rc::new(Agreement::of(quorum))
         });
-        let verdict = self.verdict_on(turn, view, &proposal);
+        let of = (cast.view, prepared.is_some());
+        let verdict = self.verdict_on(turn, view, &proposal.checkpoint, of);
         self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
         if !self.instance.holds(&cast) {
             // A third value of a view: nobody will ask for it again.
@@ -299,29 +240,43 @@ impl Open {
         network: &Network,
         outcomes: &mut Vec<Outcome>,
     ) {
+        if self.certificate.is_some() {
+            // Only its state is summed up now.
+            return;
+        }
         let basis = Basis::new(turn.now, network, view.chain);
         if self.basis.replace(basis) != Some(basis) || self.judge.is_summing() {
             if self.started.is_none() && self.candidate(turn, view).is_some() {
                 self.started = Some(turn.now.mono);
                 self.input(turn.now, Input::Start, outcomes);
             }
-            let proposals: Vec<Proposal> = self.proposals.values().cloned().collect();
             self.look_for_missing(turn, view);
-            for proposal in proposals {
-                let verdict = self.verdict_on(turn, view, &proposal);
-                let value = proposal.checkpoint.id();
-                self.input(turn.now, Input::Judged { value, verdict }, outcomes);
-            }
+            self.judge_again(turn, view, outcomes);
         }
         while let Some((at, step)) = self.elapsed(turn.now.mono) {
             self.timers.remove(&(at, step));
             self.input(turn.now, Input::TimeOut { view: at, step }, outcomes);
         }
         self.lead(turn, view, network, outcomes);
-        // Until it is a seal: for that it may need a state that takes some events to sum up.
-        if let Some(certificate) = &self.certificate {
-            let state = self.judge.state_of(&certificate.checkpoint);
-            outcomes.push(Outcome::Decided(certificate.clone(), state));
+    }
+
+    /// What was decided, until it is a seal: for that it may need a state that takes some events to sum up.
+    pub fn decided(&self) -> Option<Outcome> {
+        let certificate = self.certificate.clone()?;
+        let state = self.judge.state_of(&certificate.checkpoint);
+        Some(Outcome::Decided(certificate, state))
+    }
+
+    /// What was proposed, in this view or for a later one, may be worth more by our chain as it is now.
+    fn judge_again(&mut self, turn: &Turn, view: &View, outcomes: &mut Vec<Outcome>) {
+        let now = self.instance.view();
+        let all = self.instance.proposals().all().filter(|(of, _)| Some(*of) >= now);
+        let known: Vec<(u32, bool, Checkpoint)> = all
+            .filter_map(|(of, it)| Some((of, it.prepared.is_some(), self.checkpoint(&it.value)?)))
+            .collect();
+        for (of, has_quorum, checkpoint) in known {
+            let verdict = self.verdict_on(turn, view, &checkpoint, (of, has_quorum));
+            self.input(turn.now, Input::Judged { value: checkpoint.id(), verdict }, outcomes);
         }
     }
 
@@ -364,6 +319,11 @@ impl Open {
     fn input(&mut self, now: Now, input: Input, outcomes: &mut Vec<Outcome>) {
         let outputs = self.instance.step(input);
         self.perform(now, outputs, outcomes);
+        // What the algorithm has seen is what we say again, and what a lock rests on.
+        let newer = |it: &Agreement| self.prepared.as_ref().is_none_or(|held| held.view < it.view);
+        if let Some(agreement) = self.instance.prepared().filter(|it| newer(it)).cloned() {
+            self.prepared = self.quorum_of(&agreement).or(self.prepared.take());
+        }
     }
 
     fn perform(&mut self, now: Now, outputs: Vec<Output>, outcomes: &mut Vec<Outcome>) {
@@ -448,12 +408,18 @@ impl Open {
         self.missing.as_ref().filter(|_| !self.is_decided())
     }
 
-    fn verdict_on(&mut self, turn: &Turn, view: &View, proposal: &Proposal) -> Verdict {
+    /// What we think of a checkpoint proposed in a view, with a prepare quorum of an earlier one or without.
+    fn verdict_on(
+        &mut self,
+        turn: &Turn,
+        view: &View,
+        checkpoint: &Checkpoint,
+        (of, has_quorum): (u32, bool),
+    ) -> Verdict {
         let Some(basis) = self.basis else { return Verdict::Unknown };
-        let checkpoint = &proposal.checkpoint;
         let verdict = self.judge.verdict(checkpoint, &basis, turn.now, view.chain, &turn.db);
         // Of a later view its quorum may have been lost on the way: then it is not refused before the time-out.
-        let may_lack = proposal.prepared.is_none() && proposal.vote.view > 0;
+        let may_lack = !has_quorum && of > 0;
         if may_lack && verdict == Verdict::Sound { Verdict::Unknown } else { verdict }
     }
 

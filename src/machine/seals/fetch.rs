@@ -4,13 +4,15 @@
 //! Each question overlaps by our own last seal: a peer that has another one for its index shows that the network has
 //! split. Only after the common seal is a wrong certificate provably the peer's fault.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Conflict, Place, SealVerdict, Seals};
 use crate::machine::event::PeerId;
 use crate::machine::peers::Peers;
+use crate::machine::records::Reader;
 use crate::machine::turn::Turn;
 use crate::rules::quorum::Electorate;
+use crate::types::block::SealRef;
 use crate::types::clock::Monotonic;
 use crate::types::message::{ByeReason, Message};
 use crate::types::seal::{Seal, Step};
@@ -30,6 +32,8 @@ pub struct Fetch {
     request: Option<Request>,
     page: Option<Page>,
     passed_over: BTreeMap<PeerId, Monotonic>,
+    /// Peers, of those connected, that have shown another seal than ours for its index.
+    doubted: BTreeSet<PeerId>,
     strikes: BTreeMap<PeerId, u32>,
     due: Monotonic,
 }
@@ -69,6 +73,7 @@ impl Fetch {
             request: None,
             page: None,
             passed_over: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             strikes: BTreeMap::new(),
             due: Monotonic(0),
         }
@@ -99,9 +104,20 @@ impl Seals {
         self.fetch.wake();
     }
 
+    /// A peer shows a block that names this seal. When it is another one than ours, the network may have split, and two
+    /// halves of which neither can seal anything more would never show each other a newer one: the peer is asked.
+    pub fn named(&mut self, from: PeerId, seal: &SealRef, db: &dyn Reader) {
+        let held = self.held(seal.index, db).filter(|_| seal.index > 0);
+        let other = held.is_some_and(|held| held.seal() != *seal);
+        if other && !self.fetch.passed_over.contains_key(&from) && self.fetch.doubted.insert(from) {
+            self.fetch.wake();
+        }
+    }
+
     /// A peer is gone.
     pub fn disconnected(&mut self, peer: PeerId) {
         self.fetch.passed_over.remove(&peer);
+        self.fetch.doubted.remove(&peer);
         self.fetch.strikes.remove(&peer);
         self.fetch.request.take_if(|request| request.peer == peer);
         self.fetch.wake();
@@ -142,16 +158,18 @@ impl Seals {
         }
     }
 
-    /// Asks the peer least in doubt, then the one that shows the newest seal; whether there is one.
+    /// Asks the peer with the fewest strikes that shows a newer seal or another one, first the newest; whether there is one.
     fn ask(&mut self, turn: &mut Turn, peers: &Peers) -> bool {
         let fetch = &mut self.fetch;
         let newer = peers.ready().filter_map(|peer| {
             let seal = peer.tip?.seal;
-            let willing = !fetch.passed_over.contains_key(&peer.id) && seal > self.certified.index;
+            let of_use = seal > self.certified.index || fetch.doubted.contains(&peer.id);
+            let willing = of_use && !fetch.passed_over.contains_key(&peer.id);
             let strikes = fetch.strikes.get(&peer.id).copied().unwrap_or(0);
             willing.then_some((strikes, !peer.masternode, std::cmp::Reverse(seal), peer.id))
         });
         let Some((.., peer)) = newer.min() else { return false };
+        fetch.doubted.remove(&peer);
         fetch.next_request = fetch.next_request.wrapping_add(1);
         let number = fetch.next_request;
         // A listed checkpoint without certificate is nothing that a peer would send.

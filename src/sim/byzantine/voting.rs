@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::View;
 use super::ring::Ring;
 use crate::machine::event::{Effect, PeerId};
+use crate::sim::traffic::VOTING_KINDS;
 use crate::types::hash::Hash;
 use crate::types::key::SecretKey;
 use crate::types::message::{Message, VOTES_MAX};
@@ -262,5 +263,5 @@ pub(super) fn halves(peers: Vec<PeerId>) -> (Vec<PeerId>, Vec<PeerId>) {
 
 /// Whether a message is about seals.
 pub(super) fn is_about_seals(message: &Message) -> bool {
-    (17..=21).contains(&message.kind())
+    VOTING_KINDS.contains(&message.kind())
 }

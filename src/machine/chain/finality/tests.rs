@@ -1,5 +1,7 @@
 //! What is sealed stays, whatever comes in whatever order.
 
+mod aside;
+
 use std::rc::Rc;
 
 use super::Breach;

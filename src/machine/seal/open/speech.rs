@@ -36,15 +36,17 @@ impl Open {
         }
         if let Some(quorum) = &quorum {
             self.hold(quorum);
-            let key = records::index_key(self.index);
-            let kept = turn.db.get(Table::Prepared, &key);
-            let kept: Option<Quorum> = kept.and_then(|bytes| records::parse(&bytes));
-            if kept.is_none_or(|kept| kept.view < quorum.view) {
-                // Before the vote is noted: a crash between the two would leave a lock that nobody can prove any more.
-                turn.db.put(Table::Prepared, key, quorum);
-                self.said.put_back(Wanted { record, prepared });
-                return;
-            }
+        }
+        let rests_on = quorum.as_ref().map(|quorum| quorum.view);
+        let needed = rests_on.max(record.lock.map(|lock| lock.view));
+        let kept = self.kept_view(turn);
+        // A lock whose quorum went with an old database still binds us, and others may have it.
+        let held = self.prepared.as_ref().filter(|it| Some(it.view) >= needed && needed > kept);
+        if let Some(held) = held {
+            // Before the vote is noted: a crash between the two would leave a lock that nobody can prove any more.
+            turn.db.put(Table::Prepared, records::index_key(self.index), held);
+            self.said.put_back(Wanted { record, prepared });
+            return;
         }
         let asked = SignRecord::Vote(record);
         match signed.admit(asked) {
@@ -71,7 +73,8 @@ impl Open {
             let proposal = Proposal { vote, checkpoint, prepared: quorum };
             self.said.proposed(proposal.clone());
             self.proposals.insert(record.view, proposal.clone());
-            let verdict = self.verdict_on(turn, view, &proposal);
+            let of = (record.view, proposal.prepared.is_some());
+            let verdict = self.verdict_on(turn, view, &checkpoint, of);
             turn.out.broadcast(peers, Message::Proposal(Box::new(proposal)));
             let Some(cast) = cast else { return };
             self.input(turn.now, Input::Proposal { cast, prepared, verdict }, outcomes);
@@ -82,6 +85,12 @@ impl Open {
                 self.input(turn.now, Input::Vote(cast), outcomes);
             }
         }
+    }
+
+    /// The view of the prepare quorum on disk.
+    fn kept_view(&self, turn: &Turn) -> Option<u32> {
+        let kept = turn.db.get(Table::Prepared, &records::index_key(self.index))?;
+        records::parse::<Quorum>(&kept).map(|kept| kept.view)
     }
 
     /// What we said last, for these peers.

@@ -106,6 +106,31 @@ fn two_certificates_of_the_last_seal() {
 }
 
 #[test]
+fn two_halves_with_another_last_seal_each_notice_it_though_neither_can_go_on() {
+    let (one, mut other, _) = parted();
+    other.seal();
+    let now = at(&network(), 0);
+    let (round, _) = network().clock.at(now.wall).expect("after the origin");
+    let theirs = one.forge((round, Slot(0)), Vec::new(), 1);
+    let common = village(5, 0).forge((round, Slot(0)), Vec::new(), 1);
+    let mut world = World::new(other.disk);
+    let peer = world.join(1, Server::honest(one));
+    world.run(5_000, |_| false);
+    // A seal that we have says nothing.
+    world.receive(peer, Message::NewBlock { header: common.header, ids: Vec::new() });
+    world.run(5_000, |_| false);
+    assert!(world.node.status(now).halt.is_none(), "nobody has shown a newer seal");
+    world.receive(peer, Message::NewBlock { header: theirs.header, ids: Vec::new() });
+    world.run(5_000, |_| false);
+    assert!(
+        world.node.status(now).halt.is_some(),
+        "it has asked for the seal that the block names"
+    );
+    assert!(world.disk.entries.keys().any(|(table, _)| *table == Table::Halt));
+    assert_eq!(world.blamed(), []);
+}
+
+#[test]
 fn another_state_than_the_sealed_one() {
     let (mut one, other) = twins();
     let point = one.chain.best().point;

@@ -1,0 +1,130 @@
+//! What sealing costs: `cargo bench --bench seals [-- NODES…]` prints a table. Delays and bytes are virtual and the same on
+//! every machine; the time to check a certificate is CPU time beside as many bare verifications.
+
+#![allow(clippy::print_stdout, reason = "a table on the terminal is what this is for")]
+#![allow(clippy::disallowed_methods, reason = "it takes its arguments")]
+
+use std::time::Duration;
+
+use ed25519_compact::{PublicKey as BareKey, Signature as BareSignature};
+use hypernode::rules::quorum::Electorate;
+use hypernode::sim::scenario::{Sealing, sealing};
+use hypernode::types::clock::{Height, Round};
+use hypernode::types::codec;
+use hypernode::types::hash::{BlockHash, Hash};
+use hypernode::types::key::{SecretKey, Verifier};
+use hypernode::types::network::Network;
+use hypernode::types::seal::{Checkpoint, Quorum, Step, Vote, Voter};
+use rustix::time::{ClockId, clock_gettime};
+
+/// One way, in milliseconds.
+const LINK_MS: u64 = 100;
+/// Rounds simulated, and certificates checked.
+const ROUNDS: u64 = 3;
+const CHECKS: usize = 5;
+
+fn main() {
+    // cargo adds --bench.
+    let wanted: Vec<usize> =
+        std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let sizes = if wanted.is_empty() { vec![100, 300, 1000] } else { wanted };
+    println!("| HNs | first | half | last | views | votes | bytes of votes | of all |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for nodes in &sizes {
+        let found = sealing("delay", *nodes, ROUNDS, LINK_MS);
+        assert!(found.violations.is_empty(), "{:?}", found.violations);
+        let ms = |delays: &[Option<u64>]| match Sealing::median(delays) {
+            Some(ms) => format!("{ms} ms"),
+            None => "never".to_owned(),
+        };
+        println!(
+            "| {nodes} | {} | {} | {} | {} in {} seals | {} | {} | {} |",
+            ms(&found.first_ms),
+            ms(&found.half_ms),
+            ms(&found.last_ms),
+            found.views,
+            found.seals,
+            found.votes,
+            found.vote_bytes,
+            found.bytes,
+        );
+    }
+    println!();
+    println!("| voters | certificate | check | bare verifications | ratio |");
+    println!("|---|---|---|---|---|");
+    for nodes in &sizes {
+        check(*nodes);
+    }
+}
+
+/// The time to check a certificate of just enough voters, and that of its bare signatures, taking turns.
+fn check(count: usize) {
+    let network = Network::main();
+    let seed = |number: usize| {
+        let mut seed = [7; 32];
+        seed[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        seed
+    };
+    let keys: Vec<SecretKey> =
+        (0..count).map(|number| SecretKey::from_seed(seed(number))).collect();
+    let voters: Vec<Voter> =
+        keys.iter().map(|key| Voter { public_key: key.public(), weight: 1 }).collect();
+    let electorate = Electorate::new(&voters);
+    let any = Hash([1; 32]);
+    let (round, height, block) = (Round(1), Height(19), BlockHash(any));
+    let checkpoint =
+        Checkpoint { index: 1, round, height, block, state: any, registry: any, voters: any };
+    let enough = 2 * count / 3 + 1;
+    let place = (1, 0, Step::Commit);
+    let sign = |key| {
+        let fresh = Verifier::default();
+        Vote::sign(place, Some(checkpoint.id()), key, &network, &fresh).signature
+    };
+    let mut bitmap = vec![0; enough.div_ceil(8)];
+    (0..enough).for_each(|at| bitmap[at / 8] |= 1 << (at % 8));
+    let signatures: Vec<_> = keys.iter().take(enough).map(sign).collect();
+    let quorum = Quorum { checkpoint, view: 0, voters: bitmap, signatures };
+    let bare: Vec<(BareKey, BareSignature)> = keys
+        .iter()
+        .zip(&quorum.signatures)
+        .map(|(key, signature)| (BareKey::new(key.public().0), BareSignature::new(signature.0)))
+        .collect();
+    let (mut checks, mut verifies) = (Vec::new(), Vec::new());
+    for _ in 0..CHECKS {
+        let fresh = Verifier::default();
+        checks.push(timed(|| {
+            electorate.check(&quorum, Step::Commit, &network, &fresh).expect("it is one");
+        }));
+        // A message of the same length: that it does not hold takes as long to find.
+        verifies.push(timed(|| {
+            for (key, signature) in &bare {
+                std::hint::black_box(key.verify([0; 41], signature).is_ok());
+            }
+        }));
+    }
+    let (check, bare) = (median(checks), median(verifies));
+    println!(
+        "| {count} | {} bytes | {:.2} ms | {:.2} ms for {enough} | {:.2} |",
+        codec::encode(&quorum).len(),
+        check.as_secs_f64() * 1e3,
+        bare.as_secs_f64() * 1e3,
+        check.as_secs_f64() / bare.as_secs_f64(),
+    );
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let start = cpu_time();
+    work();
+    cpu_time() - start
+}
+
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    let (seconds, nanos) = (now.tv_sec.try_into(), now.tv_nsec.try_into());
+    Duration::new(seconds.expect("not negative"), nanos.expect("below a second"))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
