@@ -13,6 +13,7 @@ pub mod note;
 pub mod peers;
 pub mod records;
 pub mod relay;
+pub mod rivals;
 pub mod seal;
 pub mod seals;
 pub mod serve;

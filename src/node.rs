@@ -25,6 +25,7 @@ use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
 use crate::machine::relay::Relay;
+use crate::machine::rivals::RivalKeeper;
 use crate::machine::seal::Sealing;
 use crate::machine::seals::Seals;
 use crate::machine::serve;
@@ -99,6 +100,7 @@ pub struct Node {
     sync: Sync,
     duty: DutyKeeper,
     evidence: EvidenceKeeper,
+    rivals: RivalKeeper,
     round: Option<Round>,
     /// The anchor that the dial list was drawn from.
     dialled: SealRef,
@@ -149,6 +151,7 @@ impl Node {
             round: None,
             dialled: chain.sealed().seal,
             evidence: EvidenceKeeper::open(db),
+            rivals: RivalKeeper::open(db),
             early: VecDeque::new(),
             submitted: BTreeMap::new(),
             started: now.mono,
@@ -217,7 +220,9 @@ impl Node {
 
     /// Routes what a peer said.
     fn received(&mut self, turn: &mut Turn, from: PeerId, message: &Message, bytes: u32) {
-        self.hear(turn, message);
+        if !self.hear(turn, from, message) {
+            return;
+        }
         match message {
             Message::Hello(hello) => {
                 if self.peers.hello(turn, from, hello, &self.chain.sealed().state) {
@@ -269,7 +274,7 @@ impl Node {
             // It closes; the shell says so when it has.
             Message::Bye(_) => {}
             Message::Proposal(_) | Message::Vote(_) | Message::Votes(_) | Message::Prepared(_) => {
-                self.hear_votes(from, message)
+                self.hear_votes(turn.now.mono, from, message);
             }
             Message::WantVotes { index, view, prepares, commits } => {
                 self.sealing.serve(turn, from, (*index, *view), (prepares, commits));

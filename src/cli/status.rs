@@ -14,8 +14,10 @@ use super::output::Output;
 use super::seal::waiting;
 use super::sign_state;
 use super::style::Style;
+use crate::machine::note::Ruling;
 use crate::machine::status::{
-    ClockStatus, Duties, EvidenceStatus, SealStatus, SignStatus, Status as Report, SyncStatus,
+    ClockStatus, ConflictStatus, Duties, EvidenceStatus, SealStatus, SignStatus, Status as Report,
+    SyncStatus,
 };
 use crate::shell::document::{State, StatusDocument};
 
@@ -145,20 +147,36 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     for (code, refused) in &report.refused_blocks {
         put("refused", format!("{}: {code}", count(*refused, "block")));
     }
-    for text in offences(&report.evidence) {
+    for conflict in report.seal_conflicts.iter().take(EVIDENCE_SHOWN) {
+        put("seals", style.bad(rival(conflict)));
+    }
+    for text in offences(&report.evidence, report.evidence_count) {
         put("evidence", style.warn(text));
     }
     put("uptime", words(report.uptime_ms));
     lines.join("\n")
 }
 
+/// A second certificate of a seal.
+fn rival(conflict: &ConflictStatus) -> String {
+    let ConflictStatus { index, ruling, rival, .. } = conflict;
+    let rival = rival.short();
+    match ruling {
+        Ruling::Halts => format!("{rival} is certified for seal {index} too, our last one then"),
+        Ruling::Older => format!("{rival} is certified for seal {index} too; ignored, it is old"),
+        Ruling::Listed => {
+            format!("{rival} is certified for seal {index} against a listed checkpoint; ignored")
+        }
+    }
+}
+
 /// Who signed twice, a line for each, and how many more.
-fn offences(evidence: &[EvidenceStatus]) -> Vec<String> {
+fn offences(evidence: &[EvidenceStatus], count: u64) -> Vec<String> {
     let shown = evidence.iter().take(EVIDENCE_SHOWN).map(|offence| {
         let proven = if offence.in_chain { ", proven in the chain" } else { "" };
         format!("{} signed {}{proven}", offence.offender, offence.kind)
     });
-    let more = evidence.len().saturating_sub(EVIDENCE_SHOWN);
+    let more = count.saturating_sub(EVIDENCE_SHOWN as u64);
     shown.chain((more > 0).then(|| format!("{more} more, see --json"))).collect()
 }
 
@@ -252,8 +270,9 @@ fn clock(clock: &ClockStatus, style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::clock::{Height, Round};
+    use crate::types::clock::{Height, Round, Timestamp};
     use crate::types::evidence::OffenceKind;
+    use crate::types::hash::Hash;
 
     #[test]
     fn a_seal_is_one_line_and_says_more_only_when_there_is_more() {
@@ -277,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn a_second_certificate_is_said_with_what_becomes_of_it() {
+        let (held, other) = (Hash([1; 32]), Hash([0xab; 32]));
+        let said = |ruling| {
+            rival(&ConflictStatus { index: 7, at: Timestamp(1), ruling, held, rival: other })
+        };
+        assert!(said(Ruling::Halts).ends_with("is certified for seal 7 too, our last one then"));
+        assert!(said(Ruling::Older).starts_with(&other.short().to_string()));
+        assert!(said(Ruling::Older).ends_with("ignored, it is old"));
+        assert!(said(Ruling::Listed).ends_with("for seal 7 against a listed checkpoint; ignored"));
+    }
+
+    #[test]
     fn the_newest_offences_are_shown_and_the_rest_counted() {
         let offence = |round| EvidenceStatus {
             kind: OffenceKind::Blocks { round: Round(round) },
@@ -284,11 +315,11 @@ mod tests {
             in_chain: round > 8,
         };
         let evidence: Vec<EvidenceStatus> = (0..=9).rev().map(offence).collect();
-        let lines = offences(&evidence);
+        let lines = offences(&evidence, 70);
         assert_eq!(lines.len(), EVIDENCE_SHOWN + 1);
         assert_eq!(lines[0], "tA signed two blocks for a slot of round 9, proven in the chain");
         assert_eq!(lines[1], "tA signed two blocks for a slot of round 8");
-        assert_eq!(lines[EVIDENCE_SHOWN], "5 more, see --json");
-        assert!(offences(&[]).is_empty());
+        assert_eq!(lines[EVIDENCE_SHOWN], "65 more, see --json");
+        assert!(offences(&[], 0).is_empty());
     }
 }

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use super::event::StopReason;
 use super::note::{ClockDistrust, Note};
 use super::records::Reader;
-use super::status::SignStatus;
+use super::status::{SignStanding, SignStatus};
 use super::turn::Turn;
 use crate::rules::quorum::Electorate;
 use crate::types::block::{Point, SignedHeader};
@@ -36,6 +36,9 @@ use crate::types::tx::{Body, Tx};
 const LISTEN_ROUNDS: u64 = 2;
 /// Rounds of blocks in which ours are looked for at start.
 const ROUNDS_READ: u64 = 4;
+/// Signatures of ours that are looked at in one message (§11). The rest of it is dropped: votes are said again, and the
+/// newest block of ours is what counts.
+const CLAIMS_MAX: usize = 64;
 
 /// Watches for signatures of ours.
 pub struct Custody {
@@ -62,6 +65,17 @@ pub enum Trace {
     Record(SignRecord),
     /// A heartbeat of this round.
     Heartbeat(Round),
+}
+
+/// What came of something that names our key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It does not, or says nothing new: no signature was verified.
+    Idle,
+    /// We have signed it.
+    Ours,
+    /// The signature does not hold.
+    Forged,
 }
 
 impl fmt::Display for Trace {
@@ -125,7 +139,10 @@ impl Custody {
         custody
     }
 
-    /// Looks for signatures of ours in what a peer says, `heartbeat` being the last round of which we sent one.
+    /// Looks for signatures of ours in what a peer says, `heartbeat` being the last round of which we sent one. Whether
+    /// one does not hold: that is the fault of who says it, since honest nodes verify what they pass on. What follows in
+    /// the message is then not looked at.
+    ///
     /// Certificates and prepare quorums need their voters: [`Custody::seen_quorum`].
     pub fn hear(
         &mut self,
@@ -133,25 +150,20 @@ impl Custody {
         message: &Message,
         heartbeat: Option<Round>,
         signed: &mut SignState,
-    ) {
+    ) -> bool {
         match message {
-            Message::NewBlock { header, .. } => self.seen_block(turn, header, signed),
+            Message::NewBlock { header, .. } => {
+                self.seen_block(turn, header, signed) == Claim::Forged
+            }
             Message::Headers { headers, .. } => {
-                for header in headers {
-                    self.seen_block(turn, header, signed);
-                }
+                any_forged(headers.iter().map(|header| self.seen_block(turn, header, signed)))
             }
             Message::Messages(list) => {
-                for tx in list {
-                    self.seen_heartbeat(turn, tx, heartbeat, signed);
-                }
+                any_forged(list.iter().map(|tx| self.seen_heartbeat(turn, tx, heartbeat, signed)))
             }
-            Message::Proposal(proposal) => self.seen_vote(turn, &proposal.vote, signed),
-            Message::Vote(vote) => self.seen_vote(turn, vote, signed),
-            Message::Votes(votes) => {
-                for vote in votes {
-                    self.seen_vote(turn, vote, signed);
-                }
+            Message::Proposal(_) | Message::Vote(_) | Message::Votes(_) => {
+                let votes = message.votes().iter();
+                any_forged(votes.map(|vote| self.seen_vote(turn, vote, signed)))
             }
             Message::Hello(_)
             | Message::Ping { .. }
@@ -171,15 +183,20 @@ impl Custody {
             | Message::Seals { .. }
             | Message::WantState { .. }
             | Message::State { .. }
-            | Message::Bye(_) => {}
+            | Message::Bye(_) => false,
         }
     }
 
     /// A header, of any fork, valid on its chain or not.
-    pub fn seen_block(&mut self, turn: &mut Turn, header: &SignedHeader, signed: &mut SignState) {
+    pub fn seen_block(
+        &mut self,
+        turn: &mut Turn,
+        header: &SignedHeader,
+        signed: &mut SignState,
+    ) -> Claim {
         let fields = &header.header;
         if fields.forger != self.own {
-            return;
+            return Claim::Idle;
         }
         let (round, slot) = (fields.round, fields.slot);
         let record = SignRecord::Block(BlockRecord { round, slot, hash: header.hash() });
@@ -187,16 +204,21 @@ impl Custody {
         // Blocks of slots that nobody has reached are not evidence of anything, and would keep us from all before them.
         let is_real = slot.0 < clock.slots && clock.start_of(round, slot) <= turn.now.wall;
         let is_new = is_real && matches!(signed.place(&record), Place::Other | Place::Later);
-        if is_new && header.is_signed(&self.network, &self.verifier) {
-            let since = self.since.is_some_and(|(_, at)| clock.start_of(round, slot) >= at);
-            self.seen(turn, record, since, signed);
+        if !is_new {
+            return Claim::Idle;
         }
+        if !header.is_signed(&self.network, &self.verifier) {
+            return Claim::Forged;
+        }
+        let since = self.since.is_some_and(|(_, at)| clock.start_of(round, slot) >= at);
+        self.seen(turn, record, since, signed);
+        Claim::Ours
     }
 
     /// A vote or a proposal.
-    pub fn seen_vote(&mut self, turn: &mut Turn, vote: &Vote, signed: &mut SignState) {
+    pub fn seen_vote(&mut self, turn: &mut Turn, vote: &Vote, signed: &mut SignState) -> Claim {
         if vote.voter != self.own {
-            return;
+            return Claim::Idle;
         }
         let &Vote { index, view: of, step, value, .. } = vote;
         // A commit for a value shows the lock under which it was cast.
@@ -205,12 +227,17 @@ impl Custody {
         let place = signed.place(&SignRecord::Vote(record));
         let is_lost = place == Place::Earlier && self.is_lost(&record, signed);
         let is_new = is_lost || matches!(place, Place::Other | Place::Later);
-        if is_new && vote.is_signed(&self.network, &self.verifier) {
-            // An instance has no time of its own: by then we have heard what was voted before.
-            let now = self.network.clock.at(turn.now.wall);
-            let since = now.is_some_and(|(round, _)| self.has_listened(round));
-            self.seen(turn, SignRecord::Vote(record), since, signed);
+        if !is_new {
+            return Claim::Idle;
         }
+        if !vote.is_signed(&self.network, &self.verifier) {
+            return Claim::Forged;
+        }
+        // An instance has no time of its own: by then we have heard what was voted before.
+        let now = self.network.clock.at(turn.now.wall);
+        let since = now.is_some_and(|(round, _)| self.has_listened(round));
+        self.seen(turn, SignRecord::Vote(record), since, signed);
+        Claim::Ours
     }
 
     /// Our vote in a certificate or a prepare quorum of this electorate, if there is one.
@@ -221,13 +248,11 @@ impl Custody {
         step: Step,
         electorate: &Electorate,
         signed: &mut SignState,
-    ) {
-        let Some(own) = electorate.position(&self.own) else { return };
+    ) -> Claim {
+        let Some(own) = electorate.position(&self.own) else { return Claim::Idle };
         let key_at = |at| (at == own).then_some(self.own);
         let vote = quorum.votes(step, key_at).next();
-        if let Some(vote) = vote {
-            self.seen_vote(turn, &vote, signed);
-        }
+        vote.map_or(Claim::Idle, |vote| self.seen_vote(turn, &vote, signed))
     }
 
     /// A message of the mempool: a heartbeat that we have not sent shows that another node with our key runs.
@@ -237,18 +262,23 @@ impl Custody {
         tx: &Tx,
         heartbeat: Option<Round>,
         signed: &mut SignState,
-    ) {
+    ) -> Claim {
         if tx.sender != self.own || !matches!(tx.body, Body::Heartbeat { .. }) {
-            return;
+            return Claim::Idle;
         }
         // One round of ours may have been the mistake of a clock that was ahead before we started.
         let since = self.since.is_some_and(|(round, _)| tx.round > round.next());
         let is_sent = heartbeat.is_some_and(|sent| tx.round <= sent);
         let now = self.network.clock.at(turn.now.wall).map_or(Round(0), |(round, _)| round);
         let is_due = tx.round <= now.next();
-        if since && is_due && !is_sent && tx.is_signed(&self.network, &self.verifier) {
-            self.found_elsewhere(turn, Trace::Heartbeat(tx.round), signed);
+        if !since || !is_due || is_sent {
+            return Claim::Idle;
         }
+        if !tx.is_signed(&self.network, &self.verifier) {
+            return Claim::Forged;
+        }
+        self.found_elsewhere(turn, Trace::Heartbeat(tx.round), signed);
+        Claim::Ours
     }
 
     /// Whether nothing was looked at since the start, when asked for the first time.
@@ -292,7 +322,14 @@ impl Custody {
             Standing::Proven | Standing::Unproven(_) => None,
         };
         let proven = signed.standing == Standing::Proven;
-        SignStatus { proven, doubt, ready_in, block: signed.block, vote: signed.vote }
+        let standing = match signed.standing {
+            Standing::Proven => SignStanding::Proven,
+            Standing::New => SignStanding::New,
+            Standing::Waiting => SignStanding::Waiting,
+            Standing::Unproven(_) => SignStanding::Unproven,
+        };
+        let (block, vote) = (signed.block, signed.vote);
+        SignStatus { proven, standing, doubt, ready_in, block, vote }
     }
 
     /// The round before which we must go on listening.
@@ -387,4 +424,11 @@ impl Custody {
         let start = self.network.clock.start_of(first, Slot(0));
         is_synchronised && now.wall >= view.built && now.wall < start
     }
+}
+
+/// Whether one of these is forged, looking at them one by one: none after that, nor after as many as one message may
+/// have us verify.
+fn any_forged(claims: impl Iterator<Item = Claim>) -> bool {
+    let looked_at = claims.filter(|claim| *claim != Claim::Idle);
+    looked_at.take(CLAIMS_MAX).any(|claim| claim == Claim::Forged)
 }

@@ -1,7 +1,8 @@
 //! Evidence of what others signed twice: kept over restarts, put into the blocks that we forge until the chain holds it,
 //! shown to people (`docs/protocol.md` §7).
 //!
-//! Only forgers bring it into the chain: one piece each is enough, and nothing is sent around for it.
+//! Only forgers bring it into the chain, and one piece each is enough. What makes it, votes and announced blocks, the
+//! node passes on once; the pieces themselves are not sent around.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +31,8 @@ impl EvidenceKeeper {
     /// What the database holds; what cannot be read is not evidence any more.
     pub fn open(db: &dyn Reader) -> EvidenceKeeper {
         let mut kept = BTreeMap::new();
-        let mut key = Vec::new();
-        while let Some((found, value)) = db.next(Table::Evidence, &key) {
+        let (mut key, end) = (Vec::new(), records::rival_key(0));
+        while let Some((found, value)) = db.next(Table::Evidence, &key).filter(|it| it.0 < end) {
             if let Some(evidence) = records::parse::<Evidence>(&value) {
                 kept.insert(evidence.offence(), evidence);
             }
@@ -69,10 +70,24 @@ impl EvidenceKeeper {
         due.take(PER_BLOCK_MAX).map(|(_, evidence)| evidence)
     }
 
-    /// For people, the newest of each kind first, at most `limit`.
+    /// Pieces kept.
+    pub fn count(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// For people, at most `limit`: the newest votes and the newest blocks in turn, since an index and a round cannot be
+    /// compared here.
     pub fn list(&self, state: &ChainState, network: &Network, limit: usize) -> Vec<EvidenceStatus> {
-        let newest = self.kept.keys().rev().take(limit);
-        let status = newest.map(|offence| EvidenceStatus {
+        let newest = |votes: bool| {
+            let is_meant = move |offence: &&Offence| {
+                matches!(offence.kind, OffenceKind::Votes { .. }) == votes
+            };
+            self.kept.keys().rev().filter(is_meant).enumerate()
+        };
+        let mut in_turn: Vec<(usize, &Offence)> =
+            newest(true).take(limit).chain(newest(false).take(limit)).collect();
+        in_turn.sort_by_key(|(place, _)| *place);
+        let status = in_turn.into_iter().take(limit).map(|(_, offence)| EvidenceStatus {
             kind: offence.kind,
             offender: network.address_of(&offence.offender).to_string(),
             in_chain: state.holds(&TxKey::Offence(*offence)),
@@ -150,7 +165,21 @@ mod tests {
         state.apply(&ground.header(Round(6)), &[tx]);
         let due: Vec<_> = keeper.due(&state, Round(7), seal(0)).collect();
         assert_eq!(due, [&of_votes], "somebody else has brought the other");
+        let later = [(2, 6), (3, 7), (4, 8)];
+        for (index, round) in later {
+            assert!(keep(&mut keeper, &ground, &mut disk, votes(&ground, &offender, index)));
+            assert!(keep(&mut keeper, &ground, &mut disk, blocks(&ground, &offender, round)));
+        }
+        let kinds = |limit| {
+            let shown = keeper.list(&state, &ground.network, limit).into_iter();
+            shown.map(|it| it.kind).collect::<Vec<_>>()
+        };
+        let (index, round) = (4, Round(8));
+        let newest = [OffenceKind::Votes { index }, OffenceKind::Blocks { round }];
+        assert_eq!(kinds(2), newest, "both kinds in turn");
+        assert_eq!((kinds(3).len(), kinds(99).len(), keeper.count()), (3, 8, 8));
         let shown = keeper.list(&state, &ground.network, 8);
+        let shown = &shown[6..];
         let shown: Vec<_> = shown.iter().map(|it| (it.kind, it.in_chain)).collect();
         let (index, round) = (1, Round(5));
         assert_eq!(

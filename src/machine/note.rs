@@ -32,8 +32,8 @@ pub enum Note {
     SignatureRefused { asked: SignRecord },
     /// Views of an instance after the first: the view before came to nothing.
     ViewEntered { index: u64, view: u32 },
-    /// Voters have certified two checkpoints for one index.
-    SealConflict { index: u64, halts: bool },
+    /// Voters have certified another checkpoint than the one that counts for this index. Said once of an index.
+    SealConflict { index: u64, ruling: Ruling },
     /// A seal is certified. The delay is from the end of its last forging slot, for one decided while we looked on.
     Sealed { seal: SealRef, point: Point, round: Round, delay_ms: Option<u64> },
     /// Whether all our signatures are known, at the start when they may not be, and when it changes; with the signature
@@ -63,6 +63,18 @@ pub enum Note {
     SyncStarted { target: u64 },
     /// We hold the best chain that is known.
     SyncFinished,
+}
+
+/// What becomes of a second checkpoint that is certified for an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ruling {
+    /// It is about our last seal: this node halts.
+    Halts,
+    /// It is about an older one: old keys must not stop a network.
+    Older,
+    /// The network file has decided against it.
+    Listed,
 }
 
 impl Note {

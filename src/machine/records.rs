@@ -21,6 +21,11 @@ use crate::types::tx::Tx;
 /// Longest value read back: a sealed state; a body is far shorter.
 const VALUE_MAX: usize = STATE_BYTES_MAX;
 
+/// Kinds in the keys of table evidence.
+const BLOCKS: u8 = 0;
+const VOTES: u8 = 1;
+const RIVAL: u8 = 2;
+
 /// The tables. Their names are part of what the database checks its values with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
@@ -40,7 +45,8 @@ pub enum Table {
     States,
     /// index → the highest prepare quorum known of the open instance.
     Prepared,
-    /// kind ‖ round or index ‖ offender → [`Evidence`](crate::types::evidence::Evidence) that somebody signed twice.
+    /// kind ‖ round or index ‖ offender → [`Evidence`](crate::types::evidence::Evidence) that somebody signed twice;
+    /// kind ‖ index → [`Rival`](super::rivals::Rival), a second certificate of an index.
     Evidence,
     /// What stopped this node for good, until its operator clears it.
     Halt,
@@ -199,12 +205,19 @@ pub fn parse<T: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Option
 /// kind ‖ round or index ‖ offender.
 pub fn evidence_key(offence: &Offence) -> Vec<u8> {
     let (kind, number) = match offence.kind {
-        OffenceKind::Blocks { round } => (0, round.0),
-        OffenceKind::Votes { index } => (1, index),
+        OffenceKind::Blocks { round } => (BLOCKS, round.0),
+        OffenceKind::Votes { index } => (VOTES, index),
     };
     let mut key = vec![kind];
     key.extend_from_slice(&number.to_be_bytes());
     key.extend_from_slice(&offence.offender.0);
+    key
+}
+
+/// kind ‖ index, after all that somebody signed twice.
+pub fn rival_key(index: u64) -> Vec<u8> {
+    let mut key = vec![RIVAL];
+    key.extend_from_slice(&index.to_be_bytes());
     key
 }
 

@@ -35,7 +35,7 @@ use crate::types::network::Network;
 use crate::types::seal::{Checkpoint, Proposal, Quorum, Vote};
 use crate::types::sign::{SignState, Standing};
 
-use intake::{Intake, Item};
+use intake::{Intake, Item, SIGNATURES_MAX};
 use open::Open;
 
 /// The machines that the voter looks at.
@@ -97,16 +97,16 @@ impl Sealing {
     }
 
     /// A vote of a peer.
-    pub fn vote(&mut self, from: PeerId, vote: &Vote) {
-        if self.open.as_ref().is_some_and(|open| open.is_of_use(vote)) {
+    pub fn vote(&mut self, now: Monotonic, from: PeerId, vote: &Vote) {
+        if self.open.as_ref().is_some_and(|open| open.is_of_use(now, vote)) {
             self.intake.push(from, Item::Vote(*vote));
             self.wake();
         }
     }
 
     /// A proposal of a peer, whoever made it.
-    pub fn proposal(&mut self, from: PeerId, proposal: &Proposal) {
-        let of_use = |open: &Open| open.is_proposal_of_use(proposal, &self.network);
+    pub fn proposal(&mut self, now: Monotonic, from: PeerId, proposal: &Proposal) {
+        let of_use = |open: &Open| open.is_proposal_of_use(now, proposal, &self.network);
         if self.open.as_ref().is_some_and(of_use) {
             self.intake.push(from, Item::Proposal(Box::new(proposal.clone())));
             self.wake();
@@ -181,7 +181,14 @@ impl Sealing {
             self.due = Monotonic(u64::MAX);
             return outcomes;
         };
-        for checked in self.intake.check(&open.electorate, &self.network, &self.verifier) {
+        let (mut left, now) = (SIGNATURES_MAX, turn.now.mono);
+        loop {
+            let is_of_use = |vote: &Vote| open.is_of_use(now, vote);
+            let rules = (&*open.electorate, &*self.network, &self.verifier);
+            let Some(checked) = self.intake.next(&mut left, is_of_use, rules) else { break };
+            if !checked.holds {
+                self.intake.forget(checked.from);
+            }
             open.take(turn, view, checked, &mut outcomes);
         }
         open.advance(turn, view, &self.network, &mut outcomes);

@@ -12,6 +12,7 @@ mod tests;
 use std::fmt;
 use std::rc::Rc;
 
+use super::note::Ruling;
 use super::records::{self, Draft, Reader, StoredSeal, Table};
 use super::turn::Turn;
 use crate::rules::quorum::{Electorate, QuorumError};
@@ -56,8 +57,8 @@ pub struct Conflict {
     pub held: Checkpoint,
     /// The proof that more than a third of the weight signed twice, or that the network file is against the voters.
     pub other: Seal,
-    /// Whether this node must stop: it is about our last seal, and no listed checkpoint decides.
-    pub halts: bool,
+    /// What becomes of it. This node must stop when it is about our last seal, and no listed checkpoint decides.
+    pub ruling: Ruling,
 }
 
 /// The newest seal certified, and who certifies the next.
@@ -218,9 +219,12 @@ impl Seals {
             }
             Place::Rival(held, _) => {
                 // Old keys must not stop a network: what is about an older seal is only kept.
-                let last = held.index == self.certified.index;
-                let halts = last && self.network.listed(held.index).is_none();
-                SealVerdict::Conflict(Box::new(Conflict { held, other: seal, halts }))
+                let ruling = match self.network.listed(held.index) {
+                    Some(_) => Ruling::Listed,
+                    None if held.index == self.certified.index => Ruling::Halts,
+                    None => Ruling::Older,
+                };
+                SealVerdict::Conflict(Box::new(Conflict { held, other: seal, ruling }))
             }
         }
     }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::note::{ClockDistrust, MissReason};
+use super::note::{ClockDistrust, MissReason, Ruling};
 use crate::types::block::Point;
 use crate::types::clock::{Height, Round, Slot, Timestamp};
 use crate::types::evidence::OffenceKind;
-use crate::types::hash::{BlockHash, TxId};
+use crate::types::hash::{BlockHash, Hash, TxId};
 use crate::types::key::PublicKey;
 use crate::types::seal::Step;
 use crate::types::sign::{BlockRecord, Doubt, VoteRecord};
@@ -42,8 +42,12 @@ pub struct Status {
     pub halt: Option<HaltStatus>,
     /// Signatures asked for and not made because they conflict with one made.
     pub refused_signature: u64,
-    /// What others signed twice, the newest first.
+    /// What others signed twice: the newest votes and the newest blocks in turn, at most 64.
     pub evidence: Vec<EvidenceStatus>,
+    /// How much of it is kept.
+    pub evidence_count: u64,
+    /// Certificates of other checkpoints than ours that are kept, the newest index first.
+    pub seal_conflicts: Vec<ConflictStatus>,
     /// Ends of valid chains held, the best one included.
     pub chain_tips: u32,
     /// Blocks refused since start, by code.
@@ -57,6 +61,18 @@ pub struct EvidenceStatus {
     pub offender: String,
     /// Whether a block of our chain proves it, as long as another one could.
     pub in_chain: bool,
+}
+
+/// Two checkpoints are certified for one index, or one against the network file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictStatus {
+    pub index: u64,
+    /// When this node saw it.
+    pub at: Timestamp,
+    pub ruling: Ruling,
+    /// The identity of the checkpoint that counts here, and of the other one.
+    pub held: Hash,
+    pub rival: Hash,
 }
 
 /// The end of the best chain.
@@ -181,12 +197,27 @@ pub struct ClockStatus {
 pub struct SignStatus {
     /// While it is not, nothing is signed.
     pub proven: bool,
+    pub standing: SignStanding,
     /// Why it waits for its operator; null when it does not.
     pub doubt: Option<Doubt>,
     /// The round from which on it will be proven, while that is a matter of listening to others.
     pub ready_in: Option<Round>,
     pub block: Option<BlockRecord>,
     pub vote: Option<VoteRecord>,
+}
+
+/// What is known of our signatures, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignStanding {
+    /// All of them.
+    Proven,
+    /// This key has not signed here before, as far as we know: it listens first.
+    New,
+    /// Something may be lacking, and the operator has told it to listen and go on.
+    Waiting,
+    /// It waits for its operator: see `doubt`.
+    Unproven,
 }
 
 /// What stopped the node for good.

@@ -8,6 +8,7 @@ use crate::machine::chain::{Change, HeaderVerdict};
 use crate::machine::duty::Forged;
 use crate::machine::event::PeerId;
 use crate::machine::note::Note;
+use crate::machine::peers::Peer;
 use crate::machine::turn::Turn;
 use crate::rules::refusal::Refusal;
 use crate::rules::validity::FUTURE_MS;
@@ -83,7 +84,9 @@ impl Node {
         let shared = Rc::new(header.clone());
         // A third block of a slot, too, when voters may have agreed on it (§8).
         let named = self.is_awaited(header);
-        match self.chain.add_header(turn.now, shared, named, &turn.db) {
+        let verdict = self.chain.add_header(turn.now, shared, named, &turn.db);
+        self.show_double(turn, from, header, ids);
+        match verdict {
             HeaderVerdict::Added => {
                 self.complete(turn, from, point, ids.to_vec());
                 self.sync.wake();
@@ -166,6 +169,25 @@ impl Node {
             turn.out.note(Note::Equivocation(offence));
         }
         is_new
+    }
+
+    /// An announced block may be the second one of its slot: told once to those who may have seen only the first. It is
+    /// not our tip, which they hear again so that they do not take it for that.
+    fn show_double(&mut self, turn: &mut Turn, from: PeerId, header: &SignedHeader, ids: &[TxId]) {
+        let mut is_new = false;
+        for evidence in self.chain.take_doubles() {
+            is_new |= self.keep_evidence(turn, evidence);
+        }
+        if !is_new || !self.is_masternode() {
+            return;
+        }
+        let hash = header.hash();
+        let lacks = |peer: &&Peer| peer.masternode && peer.id != from && !peer.has_block(&hash);
+        let peers: Vec<PeerId> = self.peers.ready().filter(lacks).map(|peer| peer.id).collect();
+        let (header, ids) = (header.clone(), ids.to_vec());
+        turn.out.broadcast(peers.clone(), Message::NewBlock { header, ids });
+        let tip = self.own_tip(turn.now);
+        turn.out.broadcast(peers, Message::Tip(tip));
     }
 
     /// Completes announced blocks, goes towards the best chain, and tells the mempool.

@@ -1,13 +1,14 @@
 //! Whether anything of ours may be signed at all: custody of the key, and halt.
 
 use super::Node;
-use crate::machine::custody::View;
+use crate::machine::custody::{Claim, View};
+use crate::machine::event::PeerId;
 use crate::machine::halt::{HaltReason, HaltRecord};
 use crate::machine::note::MissReason;
 use crate::machine::records::{self, Reader, Table};
 use crate::machine::turn::Turn;
 use crate::rules::quorum::Electorate;
-use crate::types::message::Message;
+use crate::types::message::{ByeReason, Message};
 use crate::types::seal::{Quorum, Step, Voter};
 use crate::types::sign::Standing;
 
@@ -36,16 +37,23 @@ impl Node {
         self.halt.record()
     }
 
-    /// Looks for our signatures in what a peer says.
-    pub(super) fn hear(&mut self, turn: &mut Turn, message: &Message) {
+    /// Looks for our signatures in what a peer says; false when one does not hold, and the peer is blamed.
+    ///
+    /// Observers are heard too: a newcomer and who comes back from an old copy know few masternodes by their state, and
+    /// just they may lack what they have signed. It costs one signature, then the connection is over.
+    pub(super) fn hear(&mut self, turn: &mut Turn, from: PeerId, message: &Message) -> bool {
         let heartbeat = self.duty.heartbeat_sent();
-        self.custody.hear(turn, message, heartbeat, &mut self.signed);
+        if self.custody.hear(turn, message, heartbeat, &mut self.signed) {
+            self.peers.blame(turn, from, ByeReason::Invalid);
+            return false;
+        }
         if let Message::Prepared(quorum) = message {
-            self.hear_prepared(turn, quorum);
+            self.hear_quorum(turn, from, quorum);
         }
         if let Message::Proposal(proposal) = message {
-            proposal.prepared.iter().for_each(|quorum| self.hear_prepared(turn, quorum));
+            proposal.prepared.iter().for_each(|quorum| self.hear_quorum(turn, from, quorum));
         }
+        true
     }
 
     /// Looks for our vote in a certificate that we hold.
@@ -73,12 +81,25 @@ impl Node {
         self.custody.tick(turn, &view, &mut self.signed);
     }
 
-    fn hear_prepared(&mut self, turn: &mut Turn, quorum: &Quorum) {
-        if quorum.checkpoint.index == self.seals.certified().index + 1 {
-            let electorate = self.seals.electorate().clone();
-            let step = Step::Prepare;
-            self.custody.seen_quorum(turn, quorum, step, &electorate, &mut self.signed);
+    /// Looks for our vote in a prepare quorum that a peer shows. Who voted is said by position: when the network has
+    /// split, an honest peer of the other side has other voters. So nobody is blamed; that peer's quorums are over.
+    fn hear_quorum(&mut self, turn: &mut Turn, from: PeerId, quorum: &Quorum) {
+        if self.peers.get(from).is_none_or(|peer| peer.misquotes) {
+            return;
         }
+        if self.hear_prepared(turn, quorum) == Claim::Forged {
+            if let Some(peer) = self.peers.peer_mut(from) {
+                peer.misquotes = true;
+            }
+        }
+    }
+
+    fn hear_prepared(&mut self, turn: &mut Turn, quorum: &Quorum) -> Claim {
+        if quorum.checkpoint.index != self.seals.certified().index + 1 {
+            return Claim::Idle;
+        }
+        let electorate = self.seals.electorate().clone();
+        self.custody.seen_quorum(turn, quorum, Step::Prepare, &electorate, &mut self.signed)
     }
 
     /// What the newest seal and the open instance have of our votes on disk.

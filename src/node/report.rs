@@ -41,6 +41,8 @@ impl Node {
             halt: self.halt.status(),
             refused_signature: self.duty.refused_signature(),
             evidence: self.evidence.list(self.chain.state(), &self.network, EVIDENCE_SHOWN_MAX),
+            evidence_count: u64::try_from(self.evidence.count()).unwrap_or(u64::MAX),
+            seal_conflicts: self.rivals.list(),
             chain_tips: u32::try_from(self.chain.tip_count()).unwrap_or(u32::MAX),
             refused_blocks: self
                 .refused_blocks

@@ -4,8 +4,9 @@ use super::Node;
 use crate::machine::chain::Breach;
 use crate::machine::event::PeerId;
 use crate::machine::halt::HaltReason;
-use crate::machine::note::Note;
+use crate::machine::note::{Note, Ruling};
 use crate::machine::records;
+use crate::machine::rivals::Rival;
 use crate::machine::seals::{Checked, Conflict};
 use crate::machine::turn::Turn;
 use crate::types::evidence::Evidence;
@@ -41,14 +42,19 @@ impl Node {
         self.look_for_halt(turn);
     }
 
-    /// Two checkpoints are certified for one index.
+    /// Two checkpoints are certified for one index, or one against the network file. Peers show it again and again.
     pub(super) fn conflict(&mut self, turn: &mut Turn, conflict: &Conflict) {
-        let Conflict { held, other, halts } = conflict;
+        let Conflict { held, ref other, ruling } = *conflict;
         let other = &other.certificate;
-        turn.out.note(Note::SealConflict { index: held.index, halts: *halts });
-        let Some(stored) = records::seal(&turn.db, held.index) else { return };
+        let index = other.checkpoint.index;
+        let rival = Rival { at: turn.now.wall, held, ruling, certificate: other.clone() };
+        if self.rivals.keep(turn, &rival) {
+            turn.out.note(Note::SealConflict { index, ruling });
+        }
+        // What the network file lists may be of a later index, and nothing held of this one.
+        let Some(stored) = records::seal(&turn.db, index) else { return };
         let ours = &stored.seal.certificate;
-        let voters = self.seals.voters(held.index, &turn.db);
+        let voters = self.seals.voters(index, &turn.db);
         if ours.view == other.view {
             // Of two views nobody can say who voted against a lock.
             let key_at = |at: u16| voters.get(usize::from(at)).map(|voter| voter.public_key);
@@ -59,7 +65,7 @@ impl Node {
                 evidence.map(|evidence| self.keep_evidence(turn, evidence));
             }
         }
-        if *halts {
+        if ruling == Ruling::Halts {
             let (held, other) = (Box::new(ours.clone()), Box::new(other.clone()));
             self.halt(turn, HaltReason::Certificates { held, other }, &voters);
         }

@@ -4,6 +4,7 @@
 mod catchup;
 mod custody;
 mod sealing;
+mod told;
 mod twice;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

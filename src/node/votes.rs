@@ -9,6 +9,7 @@ use crate::machine::seal::{Outcome, View};
 use crate::machine::seals::SealVerdict;
 use crate::machine::turn::Turn;
 use crate::rules::sealed::SealedState;
+use crate::types::clock::Monotonic;
 use crate::types::evidence::Evidence;
 use crate::types::message::{ByeReason, Message};
 use crate::types::seal::{Quorum, Seal, Vote};
@@ -18,16 +19,16 @@ const BRANCH_MAX: usize = 8;
 
 impl Node {
     /// What a peer says of the open instance: only masternodes vote, and only they relay votes.
-    pub(super) fn hear_votes(&mut self, from: PeerId, message: &Message) {
+    pub(super) fn hear_votes(&mut self, now: Monotonic, from: PeerId, message: &Message) {
         if !self.peers.get(from).is_some_and(|peer| peer.masternode) {
             return;
         }
         if let Message::Proposal(proposal) = message {
-            self.sealing.proposal(from, proposal);
+            self.sealing.proposal(now, from, proposal);
         } else if let Message::Prepared(quorum) = message {
             self.sealing.prepared(from, quorum);
         } else {
-            message.votes().iter().for_each(|vote| self.sealing.vote(from, vote));
+            message.votes().iter().for_each(|vote| self.sealing.vote(now, from, vote));
         }
     }
 

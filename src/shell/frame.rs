@@ -1,7 +1,7 @@
 //! Cuts the plaintext of a channel into messages (`docs/protocol.md` §11), on byte buffers.
 //!
-//! The limit of a frame is checked before its body is buffered. Frames above 64 KiB exist as answers only: who was not
-//! asked cannot make us hold one, so that a thousand strangers take no more memory than their control frames.
+//! The limit of a frame is checked before its body is buffered. Frames above 64 KiB exist as answers only, which who was
+//! not asked cannot make us hold, but for proposals and prepare quorums: at most 258 KiB of each connection.
 
 use std::cell::Cell;
 use std::fmt;
@@ -202,6 +202,50 @@ mod tests {
         assert_eq!(cutter(&[2, 0, 1, 0, 1]).take(), Err(CutError::Frame(too_long)));
         assert_eq!(cutter(&[63, 0, 0, 0, 0]).take(), Err(CutError::Frame(FrameError::Kind(63))));
         assert_eq!(cutter(&[10, 0, 32, 0, 0]).take(), Err(CutError::Unasked(10)));
+    }
+
+    #[test]
+    fn what_comes_unasked_is_no_larger_than_a_quorum_of_all_voters() {
+        use crate::types::clock::Round;
+        use crate::types::key::{PublicKey, Signature};
+        use crate::types::message::QUORUM_BYTES_MAX;
+        use crate::types::seal::{Checkpoint, HNS_MAX, Proposal, Quorum, Step, Vote};
+
+        let hash = Hash([0xff; 32]);
+        let checkpoint = Checkpoint {
+            index: u64::MAX,
+            round: Round(u64::MAX),
+            height: Height(u64::MAX),
+            block: BlockHash(hash),
+            state: hash,
+            registry: hash,
+            voters: hash,
+        };
+        let signature = Signature([0xff; 64]);
+        let votes: Vec<_> = (0..4_096).map(|position| (position, signature)).collect();
+        assert_eq!(votes.len(), HNS_MAX);
+        let quorum = Quorum::new(checkpoint, u32::MAX, &votes);
+        let vote = Vote {
+            index: u64::MAX,
+            view: u32::MAX,
+            step: Step::Propose,
+            value: Some(hash),
+            voter: PublicKey([0xff; 32]),
+            signature,
+        };
+        let proposal = Proposal { vote, checkpoint, prepared: Some(quorum.clone()) };
+        for message in [Message::Prepared(Box::new(quorum)), Message::Proposal(Box::new(proposal))]
+        {
+            let frame = message.to_frame();
+            let bytes = frame.len() - FRAME_HEAD;
+            assert!((QUORUM_BYTES_MAX - 1024..=QUORUM_BYTES_MAX).contains(&bytes), "{bytes}");
+            assert_eq!(cutter(&frame).take().map(|it| it.map(|(it, _)| it)), Ok(Some(message)));
+
+            let length = u32::try_from(QUORUM_BYTES_MAX).expect("small") + 1;
+            let head = [&frame[..1], &length.to_be_bytes()].concat();
+            let too_long = FrameError::TooLong { kind: frame[0], length };
+            assert_eq!(cutter(&head).take(), Err(CutError::Frame(too_long)));
+        }
     }
 
     #[test]

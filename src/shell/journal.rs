@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 use simplelog::{ConfigBuilder, WriteLogger};
 
-use crate::machine::note::Note;
+use crate::machine::note::{Note, Ruling};
 use crate::types::block::Point;
 use crate::types::evidence::Offence;
 use crate::types::sign::{SignRecord, Standing};
@@ -103,10 +103,7 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::ViewEntered { index, view } => {
             (Level::Info, format!("sealing: view {view} of seal {index}"))
         }
-        Note::SealConflict { index, halts } => {
-            let what = if *halts { "we halt" } else { "it is an older one, and kept as evidence" };
-            (Level::Error, format!("two checkpoints are certified for seal {index}: {what}"))
-        }
+        Note::SealConflict { index, ruling } => (Level::Error, conflict_line(*index, *ruling)),
         Note::Sealed { seal, point, round, delay_ms } => {
             let line = format!("seal {} of round {round}: block {}", seal.index, name(point));
             match delay_ms {
@@ -148,6 +145,17 @@ pub fn note_line(note: &Note) -> (Level, String) {
         }
         Note::SyncStarted { target } => (Level::Info, format!("fetching blocks up to {target}")),
         Note::SyncFinished => (Level::Info, "up to date".to_owned()),
+    }
+}
+
+fn conflict_line(index: u64, ruling: Ruling) -> String {
+    let certified = format!("two checkpoints are certified for seal {index}");
+    match ruling {
+        Ruling::Halts => format!("{certified}: we halt"),
+        Ruling::Older => format!("{certified}: it is an older one, and kept as evidence"),
+        Ruling::Listed => format!(
+            "voters have certified seal {index} against a listed checkpoint, which counts: kept as evidence"
+        ),
     }
 }
 

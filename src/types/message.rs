@@ -12,7 +12,7 @@ use super::block::{Point, SignedHeader};
 use super::clock::{Height, Round, Slot, Timestamp};
 use super::hash::{Hash, TxId};
 use super::key::{PublicKey, Signature};
-use super::seal::{Proposal, Quorum, Seal, Vote};
+use super::seal::{HNS_MAX, Proposal, Quorum, Seal, Vote};
 use super::tx::Tx;
 
 pub use frame::{FRAME_HEAD, FrameError, KIND_LATER, body_max, parse_head};
@@ -34,6 +34,9 @@ pub const SEALS_MAX: usize = 64;
 /// Bytes of a part of a state.
 pub const STATE_PART_BYTES: usize = 512 * 1024;
 
+/// Bytes of a proposal or a prepare quorum: signatures and bits of 4,096 voters, and 1 KiB for the rest, which takes half
+/// of it. They come unasked, from anybody: no byte more than can be needed.
+pub const QUORUM_BYTES_MAX: usize = HNS_MAX * 64 + HNS_MAX / 8 + 1024;
 /// Bytes of seals in one answer: one with a registry and voters of 4,096 HNs takes 800 KiB.
 pub const SEALS_BYTES_MAX: usize = 1024 * 1024;
 

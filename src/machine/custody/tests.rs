@@ -7,6 +7,7 @@ use crate::machine::bed::{self, Disk};
 use crate::machine::event::{Effect, StopReason};
 use crate::machine::note::{ClockDistrust, Note};
 use crate::machine::records::{DutyRecord, StoredHeader, Table, duty_key, point_key};
+use crate::machine::status::SignStanding;
 use crate::machine::turn::Turn;
 use crate::rules::quorum::Electorate;
 use crate::types::block::{Header, Point, SealRef, SignedHeader, genesis};
@@ -94,7 +95,18 @@ impl Bed {
 
     fn hear(&mut self, at: (u64, u32), message: &Message) -> Outcome {
         let heartbeat = self.heartbeat;
-        self.event(at, |custody, turn, signed| custody.hear(turn, message, heartbeat, signed))
+        self.event(at, |custody, turn, signed| {
+            custody.hear(turn, message, heartbeat, signed);
+        })
+    }
+
+    /// Whether a message shows a signature under our key that does not hold.
+    fn is_forged(&mut self, at: (u64, u32), message: &Message) -> bool {
+        let mut forged = false;
+        self.event(at, |custody, turn, signed| {
+            forged = custody.hear(turn, message, None, signed);
+        });
+        forged
     }
 
     fn header(&self, key: &SecretKey, at: (u64, u32), byte: u8) -> SignedHeader {
@@ -219,9 +231,10 @@ fn what_is_not_signed_by_us_for_this_network_and_its_time_is_no_evidence() {
     let early = bed.header(&bed::key(OWN), (START, 7), 1);
     let last = bed.header(&bed::key(OWN), (u64::MAX, 3), 1);
     let sealing = bed.header(&bed::key(OWN), (START - 1, 19), 1);
-    let headers = vec![altered, claimed, foreign, of_peer, early, last, sealing];
-    let message = Message::Headers { request: 1, headers };
-    assert_eq!(bed.hear((START, 6), &message), Outcome::default());
+    for header in [altered, claimed, foreign, of_peer, early, last, sealing] {
+        let message = Message::Headers { request: 1, headers: vec![header] };
+        assert_eq!(bed.hear((START, 6), &message), Outcome::default());
+    }
     let message = Message::Headers { request: 1, headers: vec![own] };
     assert_eq!(bed.hear((START, 6), &message).stop, Some(StopReason::KeyElsewhere));
 }
@@ -277,6 +290,41 @@ fn a_vote_for_zeros_is_no_second_vote() {
     assert_eq!(bed.hear((START, 6), &Message::Vote(zeros)), Outcome::default());
     let forged = Vote { value: Some(Hash([7; 32])), ..bed.vote(3, Step::Prepare, 0) };
     assert_eq!(bed.hear((START, 6), &Message::Vote(forged)), Outcome::default());
+}
+
+#[test]
+fn what_is_forged_under_our_key_is_found_at_the_first_signature() {
+    let mut bed = Bed::new(standing(Standing::Waiting));
+    bed.look((START, 5));
+    let place = |bed: &Bed| bed.signed.vote.map(|vote| vote.view);
+    let forged = |view| Vote { value: Some(Hash([9; 32])), ..bed.vote(view, Step::Prepare, 1) };
+    let (bad, good) = (forged(90), bed.vote(91, Step::Prepare, 1));
+    let of_peer = Vote { voter: bed::key(2).public(), ..bad };
+    assert!(bed.is_forged((START, 6), &Message::Votes(vec![of_peer, bad, good])));
+    assert_eq!(place(&bed), None, "what follows is not looked at");
+    assert!(bed.is_forged((START, 6), &Message::Vote(bad)));
+    assert!(!bed.is_forged((START, 6), &Message::Vote(of_peer)), "not our business");
+
+    // What says nothing new costs no signature, and is nobody's fault.
+    assert!(!bed.is_forged((START, 6), &Message::Vote(good)));
+    assert!(!bed.is_forged((START, 6), &Message::Vote(bad)), "of an earlier view");
+    let good = bed.header(&bed::key(OWN), (START, 6), 1);
+    let mut bad = bed.header(&bed::key(OWN), (START, 4), 1);
+    bad.header.messages_root = Hash([2; 32]);
+    let headers = Message::Headers { request: 1, headers: vec![bad.clone(), good.clone()] };
+    assert!(bed.is_forged((START, 6), &headers));
+    assert_eq!(bed.signed.block, None);
+    assert!(bed.is_forged((START, 6), &Message::NewBlock { header: bad, ids: vec![] }));
+    assert!(!bed.is_forged((START, 6), &Message::NewBlock { header: good, ids: vec![] }));
+}
+
+#[test]
+fn one_message_has_so_many_signatures_of_ours_verified_and_no_more() {
+    let mut bed = Bed::new(standing(Standing::Waiting));
+    bed.look((START, 5));
+    let votes = (0..200).map(|view| bed.vote(view, Step::Prepare, 1)).collect();
+    assert!(!bed.is_forged((START, 6), &Message::Votes(votes)));
+    assert_eq!(bed.signed.vote.map(|vote| vote.view), Some(63));
 }
 
 #[test]
@@ -367,8 +415,13 @@ fn two_full_rounds_of_listening_prove_a_state() {
         assert_eq!(bed.look((START, 4)).notes, [note], "why nothing is signed");
         for at in [(START, 5), (START + 1, 0), (START + 2, 0), (START + 2, 19)] {
             assert_eq!(bed.look(at), Outcome::default(), "{at:?}");
-            let ready_in = bed.custody.status(&bed.signed).ready_in;
-            assert_eq!(ready_in, Some(Round(START + 3)));
+            let status = bed.custody.status(&bed.signed);
+            assert_eq!(status.ready_in, Some(Round(START + 3)));
+            let told_apart = match before {
+                Standing::New => SignStanding::New,
+                _ => SignStanding::Waiting,
+            };
+            assert_eq!(status.standing, told_apart);
         }
         let outcome = bed.look((START + 3, 0));
         assert_eq!(outcome.guarded, Some(standing(Standing::Proven)));

@@ -41,6 +41,8 @@ pub struct Peer {
     pub clock_offset_ms: Option<i64>,
     /// Wants not answered yet.
     pub unanswered: u32,
+    /// It has shown a quorum in which our signature does not hold: our votes are not looked for in its quorums any more.
+    pub misquotes: bool,
     connected: Monotonic,
     round_trip_ms: Option<u64>,
     bytes: u64,
@@ -70,6 +72,7 @@ impl Peer {
             heard: now,
             clock_offset_ms: None,
             unanswered: 0,
+            misquotes: false,
             connected: now,
             round_trip_ms: None,
             bytes: 0,

@@ -63,6 +63,14 @@ impl Ballots {
         true
     }
 
+    /// Whether a vote of a view before the present one says anything: the last commit for a block (line 49), or that its
+    /// voter is there at all.
+    pub fn is_late_news(&self, view: u32, step: Step, value: Option<Hash>) -> bool {
+        let is_commit = step == Step::Commit && value.is_some();
+        self.heard < Some(view)
+            || is_commit && self.last.as_ref().is_none_or(|(last, ..)| *last < view)
+    }
+
     /// Makes `view` the present one after `before`.
     pub fn enter(&mut self, before: Option<u32>, view: u32) {
         let left = std::mem::take(&mut self.now);

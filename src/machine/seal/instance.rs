@@ -16,7 +16,7 @@
 use std::rc::Rc;
 
 use super::algorithm::{Act, Line, Variables};
-use super::proposals::{Proposals, Proposed, Verdict};
+use super::proposals::{Proposals, Proposed, VALUES_MAX, Verdict};
 use super::upon::Upon;
 use super::votes::{Added, Agreement, Cast, Votes};
 use crate::rules::quorum::Electorate;
@@ -141,6 +141,11 @@ impl Instance {
             }
             Step::Prepare | Step::Commit => self.votes.holds(cast),
         }
+    }
+
+    /// Whether a proposal is one too many of its view: two are held, and evidence.
+    pub fn is_full(&self, cast: &Cast) -> bool {
+        !self.holds(cast) && self.proposals.of_view(cast.view).count() >= VALUES_MAX
     }
 
     /// Whether the present view still has no proposal of ours, should it be ours to make.

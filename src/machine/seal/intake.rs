@@ -10,12 +10,12 @@ use crate::types::network::Network;
 use crate::types::seal::{Proposal, Quorum, Step, Vote};
 
 /// Signatures verified in one event.
-const SIGNATURES_MAX: usize = 64;
+pub const SIGNATURES_MAX: usize = 64;
 /// Waiting in all: both steps of a view of 2,048 voters.
 const ITEMS_MAX: usize = 4_096;
 /// Of one peer: an answer with votes, and what it relays meanwhile.
 const ITEMS_OF_PEER_MAX: usize = 512;
-/// Of one peer with a quorum in them, up to 1 MiB each; of all peers.
+/// Of one peer with a quorum in them, up to 258 KiB each; of all peers.
 const QUORUMS_OF_PEER_MAX: usize = 2;
 const QUORUMS_MAX: usize = 32;
 
@@ -73,6 +73,12 @@ impl Intake {
         }
     }
 
+    /// How much waits.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Whether anything waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -88,48 +94,41 @@ impl Intake {
         self.waiting.clear();
     }
 
-    /// Verifies as many signatures as one event may, and hands out what is done.
-    pub fn check(
+    /// The next item whose signatures are all looked at, as long as there are verifications left in this event. A vote
+    /// that what came before it has made useless is dropped without one.
+    pub fn next(
         &mut self,
-        electorate: &Electorate,
-        network: &Network,
-        verifier: &Verifier,
-    ) -> Vec<Checked> {
-        let mut left = SIGNATURES_MAX;
-        let mut checked = Vec::new();
-        while let Some(mut waiting) = self.waiting.pop_front() {
-            if left == 0 {
-                self.waiting.push_front(waiting);
-                break;
-            }
+        left: &mut usize,
+        is_of_use: impl Fn(&Vote) -> bool,
+        (electorate, network, verifier): (&Electorate, &Network, &Verifier),
+    ) -> Option<Checked> {
+        while *left > 0 {
+            let mut waiting = self.waiting.pop_front()?;
             let verdict = match &waiting.item {
-                Item::Vote(vote) => Some(check_vote(vote, network, verifier, &mut left)),
+                Item::Vote(vote) if !is_of_use(vote) => continue,
+                Item::Vote(vote) => Some(check_vote(vote, network, verifier, left)),
                 Item::Proposal(proposal) => {
-                    let vote = check_vote(&proposal.vote, network, verifier, &mut left);
+                    let vote = check_vote(&proposal.vote, network, verifier, left);
                     match &proposal.prepared {
                         Some(quorum) if vote => {
-                            let rest = (network, verifier, &mut left);
+                            let rest = (network, verifier, left);
                             check_quorum(quorum, electorate, &mut waiting.done, rest)
                         }
                         _ => Some(vote),
                     }
                 }
                 Item::Prepared(quorum) => {
-                    let rest = (network, verifier, &mut left);
+                    let rest = (network, verifier, left);
                     check_quorum(quorum, electorate, &mut waiting.done, rest)
                 }
             };
-            match verdict {
-                Some(holds) => {
-                    checked.push(Checked { from: waiting.from, item: waiting.item, holds });
-                }
-                None => {
-                    self.waiting.push_front(waiting);
-                    break;
-                }
-            }
+            let Some(holds) = verdict else {
+                self.waiting.push_front(waiting);
+                return None;
+            };
+            return Some(Checked { from: waiting.from, item: waiting.item, holds });
         }
-        checked
+        None
     }
 }
 

@@ -1,9 +1,10 @@
 //! The open instance: between the algorithm and the node (`docs/protocol.md` §10).
 
+mod gate;
 mod speech;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::instance::{Input, Instance, Output, timeout_ms};
@@ -28,18 +29,15 @@ use crate::types::network::Network;
 use crate::types::seal::{Checkpoint, Proposal, Quorum, Step, Vote};
 use crate::types::sign::VoteRecord;
 
+use gate::PROPOSALS_MAX;
 use speech::pass_on;
 
 /// Checkpoints known by their identities: those of the views that still matter, and a few of liars.
 const CHECKPOINTS_MAX: usize = 256;
-/// Proposals kept for views to come.
-const PROPOSALS_MAX: usize = 4;
 /// Voters named in status as not having voted.
 const MISSING_MAX: usize = 16;
 /// A decision that is no seal yet, because its voters are not known here, is looked at again after this.
 const DECIDED_MS: u64 = 50;
-/// A voter may go on to another view later than ours this often per base time.
-const LATER_PER_BASE: u64 = 2;
 
 /// One instance, from the adoption of the seal before until it is decided.
 pub struct Open {
@@ -69,6 +67,8 @@ pub struct Open {
     prepared: Option<Quorum>,
     timers: BTreeMap<(u32, Step), Monotonic>,
     pace: Pace,
+    /// Voters of whose second votes we have told: one is evidence enough.
+    doubles: BTreeSet<u16>,
     said: OwnVotes,
     /// Who was asked last for the votes we lack.
     asked: Option<PeerId>,
@@ -107,6 +107,7 @@ impl Open {
             prepared: None,
             timers: BTreeMap::new(),
             pace: Pace::default(),
+            doubles: BTreeSet::new(),
             said: OwnVotes::default(),
             asked: None,
             electorate,
@@ -126,33 +127,6 @@ impl Open {
             open.perform(now, outputs, &mut Vec::new());
         }
         open
-    }
-
-    /// Whether a vote of this instance can change anything, before its signature is verified.
-    pub fn is_of_use(&self, vote: &Vote) -> bool {
-        let is_ours = vote.index == self.index && self.electorate.position(&vote.voter).is_some();
-        is_ours && vote.step != Step::Propose && !self.is_decided()
-    }
-
-    /// Whether a proposal is by the proposer of a view that is not over, and belongs together.
-    pub fn is_proposal_of_use(&self, proposal: &Proposal, network: &Network) -> bool {
-        let vote = &proposal.vote;
-        let in_time =
-            vote.index == self.index && self.instance.view().is_none_or(|now| vote.view >= now);
-        let whole = vote.step == Step::Propose
-            && proposal.checkpoint.index == self.index
-            && vote.value == Some(proposal.checkpoint.id())
-            && proposal.prepared.as_ref().is_none_or(|quorum| {
-                quorum.checkpoint == proposal.checkpoint && quorum.view < vote.view
-            });
-        let room =
-            self.proposals.len() < PROPOSALS_MAX || self.proposals.keys().last() > Some(&vote.view);
-        let is_new = self.proposals.get(&vote.view) != Some(proposal);
-        let voter = self.electorate.position(&vote.voter);
-        // Last: it hashes once for each voter.
-        in_time && whole && room && is_new && voter.is_some() && {
-            self.proposer(network, vote.view) == voter
-        }
     }
 
     /// Whether a prepare quorum says more than the one held.
@@ -192,12 +166,7 @@ impl Open {
         match checked.item {
             Item::Vote(vote) => {
                 let Some(cast) = Cast::of(&vote, &self.electorate) else { return };
-                if self.instance.holds(&cast) {
-                    return;
-                }
-                let is_later = Some(cast.view) > self.instance.view();
-                let (now, pause_ms) = (turn.now.mono, self.base_ms() / LATER_PER_BASE);
-                if is_later && !self.pace.admits(cast.voter, cast.view, now, pause_ms) {
+                if self.instance.holds(&cast) || !self.admits(turn.now.mono, &cast) {
                     return;
                 }
                 self.input(turn.now, Input::Vote(cast), outcomes);
@@ -225,6 +194,11 @@ impl Open {
         outcomes: &mut Vec<Outcome>,
     ) {
         let Some(cast) = Cast::of(&proposal.vote, &self.electorate) else { return };
+        if !self.admits(turn.now.mono, &cast)
+            || self.proposer(view.chain.network(), cast.view) != Some(cast.voter)
+        {
+            return;
+        }
         let was_held = self.instance.holds(&cast);
         let known = self.checkpoints.len();
         self.know(proposal.checkpoint);
@@ -371,6 +345,7 @@ impl Open {
                     self.said.want(Wanted { record, prepared });
                 }
                 Output::Double { first, second } => {
+                    self.doubles.insert(first.voter);
                     let votes = (
                         first.to_vote(self.index, &self.electorate),
                         second.to_vote(self.index, &self.electorate),

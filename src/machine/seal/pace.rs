@@ -25,6 +25,15 @@ struct Later {
 }
 
 impl Pace {
+    /// Whether a vote would be taken if its signature held.
+    pub fn may_admit(&self, voter: u16, view: u32, now: Monotonic) -> bool {
+        match self.later.get(&voter) {
+            Some(later) if later.view == view => later.votes_left > 0,
+            Some(later) => now >= later.until,
+            None => true,
+        }
+    }
+
     /// Whether a verified vote of a view later than ours is taken; a voter may go on to another such view after
     /// `pause_ms`.
     pub fn admits(&mut self, voter: u16, view: u32, now: Monotonic, pause_ms: u64) -> bool {

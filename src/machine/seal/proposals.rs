@@ -12,7 +12,7 @@ use crate::types::hash::Hash;
 pub const PAST_VIEWS: u32 = 64;
 
 /// Values of one view: the proposer's first, and another one so that a view with two is not lost at once.
-const VALUES_MAX: usize = 2;
+pub const VALUES_MAX: usize = 2;
 
 /// What the receiver of a proposal can say of its checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

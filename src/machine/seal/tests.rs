@@ -4,6 +4,7 @@
 //! `prepare VIEW VALUE VOTERS…`, `commit VIEW VALUE VOTERS…`, `quorum VIEW VALUE VOTERS…`, `timeout VIEW STEP`. Values are
 //! capital letters and `nil`. We are voter 0; voter `VIEW mod 4` proposes. Four voters of weight 1 if nothing else is said.
 
+mod flood;
 mod kept;
 mod restart;
 

@@ -168,9 +168,20 @@ impl Votes {
 
     /// Whether this very vote is held.
     pub fn holds(&self, cast: &Cast) -> bool {
+        self.held(cast) == Some(cast.value)
+    }
+
+    /// What is held in the place of a vote.
+    pub fn held(&self, cast: &Cast) -> Option<Option<Hash>> {
         let ballots = self.ballots.get(usize::from(cast.voter));
         let held = ballots.and_then(|it| it.held(self.view, cast.view, cast.step));
-        held.is_some_and(|(value, _)| value == cast.value)
+        held.map(|(value, _)| value)
+    }
+
+    /// Whether a vote of a view before the present one still says anything.
+    pub fn is_late_news(&self, cast: &Cast) -> bool {
+        let ballots = self.ballots.get(usize::from(cast.voter));
+        ballots.is_some_and(|it| it.is_late_news(cast.view, cast.step, cast.value))
     }
 
     /// Notes that a voter is known to be in a view.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::{Checked, SealError, SealVerdict, Seals};
 use crate::machine::bed::{self, Disk, Ground};
 use crate::machine::event::{Fault, PeerId};
+use crate::machine::note::Ruling;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Table, index_key};
 use crate::machine::serve;
@@ -352,13 +353,13 @@ fn a_second_checkpoint_halts_at_the_last_index_and_is_kept_below() {
     let (peer, number, _) = bed.join(2, 3).expect("it has newer ones");
     let (_, checked) = bed.answer(peer, number, &other.seals);
     let conflict = checked.conflict.expect("both are well certified");
-    assert!(conflict.halts);
+    assert_eq!(conflict.ruling, Ruling::Halts);
     assert_eq!((&conflict.held, &conflict.other), (&line.last, &other.seals[0]));
     assert_eq!(checked.blamed, None, "who tells us did nothing wrong");
     line.grow(&bed.ground, 1, "a");
     assert_eq!(bed.add(&line.seals[2]), SealVerdict::Added);
     let SealVerdict::Conflict(conflict) = bed.add(&other.seals[0]) else { panic!("a conflict") };
-    assert!(!conflict.halts);
+    assert_eq!(conflict.ruling, Ruling::Older);
     let mut weak = other.seals[0].clone();
     weak.certificate =
         bed.ground.certificate(other.seals[0].certificate.checkpoint, &line.electorate, 2);
@@ -391,7 +392,7 @@ fn a_listed_checkpoint_brings_voters_and_outranks_those_before() {
     let mut old = Line { seals: Vec::new(), last: line.last, electorate: line.electorate };
     old.grow(&bed.ground, 1, "old");
     let SealVerdict::Conflict(conflict) = bed.add(&old.seals[0]) else { panic!("a conflict") };
-    assert_eq!((conflict.halts, conflict.held), (false, listed));
+    assert_eq!((conflict.ruling, conflict.held), (Ruling::Listed, listed));
     // It is nothing to show to others; the seals of its voters are asked for after it.
     let (_, sent) = bed.event(|_, turn| serve::seals(turn, PeerId(9), 1, 0));
     assert!(matches!(&sent[0].1, Message::Seals { seals, .. } if seals.len() == 2), "{sent:?}");
@@ -424,7 +425,7 @@ fn seals_against_a_listed_checkpoint_are_found_before_and_after() {
     let last = *bed.seals.certified();
     let seal = bed.ground.seal(&last, bed.seals.electorate(), wide, (&[], &[]));
     let SealVerdict::Conflict(conflict) = bed.add(&seal) else { panic!("a conflict") };
-    assert_eq!((conflict.halts, conflict.held), (false, listed));
+    assert_eq!((conflict.ruling, conflict.held), (Ruling::Listed, listed));
     // After: the node that took the old voters' seal, restarted with the new file.
     let mut late = Bed::new(ground.network.clone());
     let mut old = line;

@@ -1,5 +1,7 @@
 //! A node catches up through seals, with peers that serve, forge, lag, lack or leave.
 
+mod halt;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -7,7 +9,7 @@ use super::super::{Node, Setup};
 use crate::machine::bed::village::Village;
 use crate::machine::bed::{self, Disk, Ground, key};
 use crate::machine::event::{Effect, Event, Fault, PeerId};
-use crate::machine::records::Table;
+use crate::machine::note::{Note, Ruling};
 use crate::machine::seals::SealVerdict;
 use crate::machine::serve;
 use crate::machine::sync::WINDOW_MAX;
@@ -110,6 +112,8 @@ struct World {
     closed: Vec<(PeerId, ByeReason)>,
     bodies: BTreeMap<Point, u32>,
     headers_wanted: u32,
+    /// Second certificates that it has told of.
+    conflicts: Vec<(u64, Ruling)>,
 }
 
 fn open(ground: &Ground, disk: &Disk, now: Now) -> Node {
@@ -132,7 +136,11 @@ fn at(network: &Network, ms: u64) -> Now {
 
 impl World {
     fn new(disk: Disk) -> World {
-        let ground = Ground::new(network());
+        World::on(network(), disk)
+    }
+
+    fn on(network: Rc<Network>, disk: Disk) -> World {
+        let ground = Ground::new(network);
         let node = open(&ground, &disk, at(&ground.network, 0));
         World {
             node,
@@ -143,6 +151,7 @@ impl World {
             closed: Vec::new(),
             bodies: BTreeMap::new(),
             headers_wanted: 0,
+            conflicts: Vec::new(),
             ground,
         }
     }
@@ -159,7 +168,12 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         let now = at(&self.ground.network, self.ms);
-        for effect in self.node.handle(now, event, &self.disk) {
+        let effects = self.node.handle(now, event, &self.disk);
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
             match effect {
                 Effect::Guard(record) => {
                     self.disk.signed.admit(record).expect("nothing is signed twice");
@@ -172,6 +186,9 @@ impl World {
                 }
                 Effect::Close { peer, reason } => self.closed.push((peer, reason)),
                 Effect::Stop(_) => panic!("no peer has our key: {effect:?}"),
+                Effect::Note(Note::SealConflict { index, ruling }) => {
+                    self.conflicts.push((index, ruling));
+                }
                 Effect::Dial { .. } | Effect::Reply { .. } | Effect::Note(_) => {}
             }
         }
@@ -458,44 +475,4 @@ fn who_shows_seals_and_blocks_that_it_does_not_have_holds_nobody_up() {
     assert!(world.run(60_000, |world| world.is_at(&goal)));
     assert_eq!(world.node.seals.certified().index, 4);
     assert_eq!(world.blamed(), [(PeerId(1), ByeReason::Promise)], "the blocks of the fourth");
-}
-
-#[test]
-fn a_conflict_at_our_last_seal_does_not_replace_it() {
-    let (one, mut other, theirs) = parted();
-    let ours = other.seal();
-    let mut world = World::new(other.disk);
-    world.join(1, Server::honest(one));
-    world.run(20_000, |_| false);
-    assert_eq!(world.node.seals.certified(), &ours.certificate.checkpoint);
-    assert_eq!(world.node.chain.sealed().checkpoint, ours.certificate.checkpoint);
-    assert!(!world.node.chain.knows(&theirs[0].header.point(), &world.disk));
-    assert_eq!(world.blamed(), []);
-    let mut again = Village::on(network(), world.disk.clone()).expect("whole");
-    assert_eq!(again.certify(&ours), SealVerdict::Known);
-}
-
-#[test]
-fn two_halves_with_another_last_seal_each_notice_it_though_neither_can_go_on() {
-    let (one, mut other, _) = parted();
-    other.seal();
-    let now = at(&network(), 0);
-    let (round, _) = network().clock.at(now.wall).expect("after the origin");
-    let theirs = one.forge((round, Slot(0)), Vec::new(), 1);
-    let common = village(5, 0).forge((round, Slot(0)), Vec::new(), 1);
-    let mut world = World::new(other.disk);
-    let peer = world.join(1, Server::honest(one));
-    world.run(5_000, |_| false);
-    // A seal that we have says nothing.
-    world.receive(peer, Message::NewBlock { header: common.header, ids: Vec::new() });
-    world.run(5_000, |_| false);
-    assert!(world.node.status(now).halt.is_none(), "nobody has shown a newer seal");
-    world.receive(peer, Message::NewBlock { header: theirs.header, ids: Vec::new() });
-    world.run(5_000, |_| false);
-    assert!(
-        world.node.status(now).halt.is_some(),
-        "it has asked for the seal that the block names"
-    );
-    assert!(world.disk.entries.keys().any(|(table, _)| *table == Table::Halt));
-    assert_eq!(world.blamed(), []);
 }

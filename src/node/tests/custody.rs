@@ -14,10 +14,10 @@ use crate::types::block::{Header, SealRef, SignedHeader};
 use crate::types::clock::{Height, Round, Slot};
 use crate::types::codec;
 use crate::types::hash::{BlockHash, Hash};
-use crate::types::key::PublicKey;
-use crate::types::message::Message;
+use crate::types::key::{PublicKey, SecretKey, Verifier};
+use crate::types::message::{ByeReason, Message};
 use crate::types::network::Endpoint;
-use crate::types::seal::{Checkpoint, Quorum};
+use crate::types::seal::{Checkpoint, Quorum, Step, Vote};
 use crate::types::sign::{Doubt, SignRecord, SignState, Standing};
 use crate::types::tx::Tx;
 
@@ -157,27 +157,96 @@ fn a_key_used_elsewhere_ends_the_node_after_all_is_on_disk() {
     assert_eq!(world.nodes[0].status(world.now()).duties.forged, forged);
 }
 
-/// What a node does that hears of a block from somebody who has just connected.
+/// What node 0 does that hears of a block from somebody who has just connected.
 fn hear(world: &mut World, header: SignedHeader) -> Vec<Effect> {
-    let (peer, dialled, channel) = (PeerId(9), false, Hash([7; 32]));
+    greet(world, 9, 3);
+    say(world, 9, Message::NewBlock { header, ids: vec![] })
+}
+
+/// Somebody connects to node 0: a founder, or an observer with any other number.
+fn greet(world: &mut World, peer: u64, number: u8) {
+    let (peer, dialled, channel) = (PeerId(peer), false, Hash([7; 32]));
     let endpoint = Endpoint { port: 9, ..bed::endpoint(2) };
     let connected = Event::Connected { peer, endpoint, dialled, channel };
+    let hello = Ground::new(world.network.clone()).hello(&bed::key(number), channel, dialled);
     let now = world.now();
-    let hello = Ground::new(world.network.clone()).hello(&bed::key(3), channel, dialled);
-    let received = |message: Message| {
-        let bytes = u32::try_from(message.to_frame().len()).expect("short");
-        Event::Received { peer, message: Rc::new(message), bytes }
-    };
-    let block = received(Message::NewBlock { header, ids: vec![] });
-    let mut handle = |event| world.nodes[0].handle(now, event, &world.disks[0]);
-    let _ = (handle(connected), handle(received(Message::Hello(hello))));
-    handle(block)
+    let _ = world.nodes[0].handle(now, connected, &world.disks[0]);
+    let _ = say(world, peer.0, Message::Hello(hello));
+}
+
+/// What node 0 does about a message.
+fn say(world: &mut World, peer: u64, message: Message) -> Vec<Effect> {
+    let bytes = u32::try_from(message.to_frame().len()).expect("short");
+    let event = Event::Received { peer: PeerId(peer), message: Rc::new(message), bytes };
+    let now = world.now();
+    world.nodes[0].handle(now, event, &world.disks[0])
+}
+
+/// Who is closed, and why.
+fn closed(effects: &[Effect]) -> Vec<(PeerId, ByeReason)> {
+    let closed = effects.iter().filter_map(|effect| match effect {
+        Effect::Close { peer, reason } => Some((*peer, *reason)),
+        _ => None,
+    });
+    closed.collect()
 }
 
 #[test]
-fn who_has_halted_forges_nothing_until_it_is_cleared() {
-    let mut world = World::new(1);
+fn who_shows_a_forged_vote_of_ours_is_blamed_and_in_a_quorum_no_more_heard() {
+    let mut world = World::of(network(2), 1);
+    world.down = Some(1);
     world.run_until(ROUND_MS);
+    let (key, network, verifier) = (bed::key(1), world.network.clone(), Verifier::default());
+    let index = world.nodes[0].status(world.now()).seal.index + 1;
+    let hash = Hash([1; 32]);
+    let checkpoint = Checkpoint {
+        index,
+        round: Round(1),
+        height: Height(9),
+        block: BlockHash(hash),
+        state: hash,
+        registry: hash,
+        voters: hash,
+    };
+    let sign = |view, value, key: &SecretKey| {
+        Vote::sign((index, view, Step::Prepare), value, key, &network, &verifier)
+    };
+    let mut forged = sign(90, Some(hash), &key);
+    forged.signature.0[5] ^= 1;
+    // An observer and a masternode, whom nobody else of the node would listen to, or would.
+    for (peer, number) in [(9, 77), (10, 2)] {
+        greet(&mut world, peer, number);
+        let effects = say(&mut world, peer, Message::Votes(vec![forged; 256]));
+        assert_eq!(closed(&effects), [(PeerId(peer), ByeReason::Invalid)]);
+    }
+    // Of a quorum nobody knows by whose voters it is one.
+    greet(&mut world, 11, 78);
+    let electorate = world.nodes[0].seals.electorate().clone();
+    let prepared = |world: &mut World, view: u32, is_good: bool| {
+        let votes: Vec<_> = [1, 2]
+            .map(|number| {
+                let key = bed::key(number);
+                let mut signature = sign(view, Some(checkpoint.id()), &key).signature;
+                signature.0[5] ^= u8::from(!is_good);
+                (electorate.position(&key.public()).expect("a voter"), signature)
+            })
+            .into_iter()
+            .collect::<std::collections::BTreeMap<_, _>>()
+            .into_iter()
+            .collect();
+        say(world, 11, Message::Prepared(Box::new(Quorum::new(checkpoint, view, &votes))))
+    };
+    assert_eq!(closed(&prepared(&mut world, 50, false)), []);
+    assert_eq!(closed(&prepared(&mut world, 51, true)), []);
+    let seen = |world: &World| world.nodes[0].status(world.now()).sign_state;
+    assert!(seen(&world).proven, "{:?}", seen(&world));
+    world.nodes[0].peers.peer_mut(PeerId(11)).expect("still there").misquotes = false;
+    prepared(&mut world, 51, true);
+    assert!(!seen(&world).proven, "from others it would be heard");
+}
+
+/// Node 0 halts, for a reason made up.
+fn halt_first(world: &mut World) {
     let hash = Hash([1; 32]);
     let checkpoint = Checkpoint {
         index: 1,
@@ -194,6 +263,36 @@ fn who_has_halted_forges_nothing_until_it_is_cleared() {
     let mut turn = Turn { now: world.now(), db: Draft::new(&before), out: Default::default() };
     world.nodes[0].halt(&mut turn, reason, &[]);
     world.disks[0].write(turn.db.into_batch());
+}
+
+#[test]
+fn who_has_halted_votes_no_more() {
+    let mut world = World::new(2);
+    world.run_until(ROUND_MS + 2 * SLOT_MS);
+    let signed = world.disks[0].signed;
+    assert!(signed.vote.is_some(), "it voted in the round before");
+    assert_eq!(world.nodes[1].status(world.now()).seal.index, 1);
+    halt_first(&mut world);
+    world.run_until(3 * ROUND_MS);
+    assert_eq!(world.disks[0].signed, signed, "neither a vote nor a block");
+    let status = world.nodes[1].status(world.now());
+    assert_eq!(status.seal.index, 1, "without it there is no quorum");
+    let open = status.seal.open.expect("the other one waits");
+    assert_eq!((open.index, open.late, open.missing_count), (2, true, 1));
+    // When it is cleared it goes on where it was.
+    world.disks[0].write(halt::clear());
+    world.restart();
+    world.run_until(5 * ROUND_MS);
+    assert!(world.nodes[1].status(world.now()).seal.index > 1);
+    let index = |signed: &SignState| signed.vote.map(|vote| vote.index);
+    assert!(index(&world.disks[0].signed) > index(&signed));
+}
+
+#[test]
+fn who_has_halted_forges_nothing_until_it_is_cleared() {
+    let mut world = World::new(1);
+    world.run_until(ROUND_MS);
+    halt_first(&mut world);
     let height = world.nodes[0].status(world.now()).tip.point.height;
 
     for restart in [false, true] {

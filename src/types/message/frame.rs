@@ -5,8 +5,8 @@
 use std::fmt;
 
 use super::{
-    BLOCK_IDS_MAX, BODIES_MAX, HEADERS_MAX, IDS_MAX, LOCATOR_MAX, Message, SEALS_BYTES_MAX,
-    SEALS_MAX, STATE_PART_BYTES, VOTES_MAX,
+    BLOCK_IDS_MAX, BODIES_MAX, HEADERS_MAX, IDS_MAX, LOCATOR_MAX, Message, QUORUM_BYTES_MAX,
+    SEALS_BYTES_MAX, SEALS_MAX, STATE_PART_BYTES, VOTES_MAX,
 };
 use crate::types::codec::{self, CodecError};
 use crate::types::seal::{HNS_MAX, Quorum, Seal};
@@ -51,7 +51,8 @@ pub fn body_max(kind: u8) -> Result<usize, FrameError> {
     match kind {
         1..=9 | 11..=13 | 15 | 16 | 18..=20 | 22 | 24 => Ok(CONTROL_MAX),
         14 => Ok(HEADERS_BYTES_MAX),
-        17 | 21 | 23 | 25 => Ok(SEALS_BYTES_MAX),
+        17 | 21 => Ok(QUORUM_BYTES_MAX),
+        23 | 25 => Ok(SEALS_BYTES_MAX),
         10 => Ok(BODIES_BYTES_MAX),
         KIND_LATER.. => Ok(CONTROL_MAX),
         _ => Err(FrameError::Kind(kind)),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use hypernode::machine::note::{ClockDistrust, MissReason};
+use hypernode::machine::note::{ClockDistrust, MissReason, Ruling};
 use hypernode::machine::records::{
-    DutyRecord, MainRecord, StoredHeader, duty_key, height_key, point_key, pool_key,
+    DutyRecord, MainRecord, StoredHeader, duty_key, height_key, point_key, pool_key, rival_key,
 };
+use hypernode::machine::rivals::Rival;
 use hypernode::types::block::{Block, Point};
 use hypernode::types::clock::{Height, Round, Slot, Timestamp};
 use hypernode::types::codec::encode;
@@ -159,6 +160,22 @@ fn frames_of_every_kind_of_message() {
     compare("frames.json", &Value::Object(made));
 }
 
+/// A second certificate, with each of what may become of it.
+fn rivals(sample: &Sample, block: &Block) -> Value {
+    let held = checkpoint(block);
+    let other = Checkpoint { state: any_hash("other"), ..held };
+    let (key, place) = (&sample.keys()[1], (300, 2, Step::Commit));
+    let vote = Vote::sign(place, Some(other.id()), key, &sample.network, &sample.verifier);
+    let certificate = Quorum::new(other, 2, &[(1, vote.signature)]);
+    let at = Timestamp(1_700_000_000_123);
+    let rival = |ruling| bytes(&Rival { at, held, ruling, certificate: certificate.clone() });
+    json!({
+        "halts": rival(Ruling::Halts),
+        "older": rival(Ruling::Older),
+        "listed": rival(Ruling::Listed),
+    })
+}
+
 #[test]
 fn records_and_keys_of_the_database() {
     let sample = Sample::new(&[1, 2, 3]);
@@ -220,12 +237,14 @@ fn records_and_keys_of_the_database() {
             "retired": unproven(Doubt::Retired),
             "elsewhere": unproven(Doubt::Elsewhere),
         },
+        "rival_certificate": rivals(&sample, &second),
         "sign_state_empty": bytes(&SignState::default()),
         "keys": {
             "point": hex::encode(&point_key(&point)),
             "height": hex::encode(&height_key(Height(300))),
             "pool": hex::encode(&pool_key(Round(300), &id)),
             "duty": hex::encode(&duty_key(Round(300), Slot(4))),
+            "rival": hex::encode(&rival_key(300)),
         },
     });
     compare("records.json", &made);

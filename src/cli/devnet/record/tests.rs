@@ -5,7 +5,8 @@ use crate::cli::devnet::directory::Directory;
 use crate::cli::devnet::recipe::Wish;
 use crate::machine::note::MissReason;
 use crate::machine::status::{
-    ClockStatus, Duties, PeerCounts, PoolStatus, SealStatus, SignStatus, SyncStatus, TipStatus,
+    ClockStatus, Duties, PeerCounts, PoolStatus, SealStatus, SignStanding, SignStatus, SyncStatus,
+    TipStatus,
 };
 use crate::rules::plan::Plan;
 use crate::rules::sealed::Anchor;
@@ -90,6 +91,7 @@ impl World {
             },
             sign_state: SignStatus {
                 proven: true,
+                standing: SignStanding::Proven,
                 doubt: None,
                 ready_in: None,
                 block: None,
@@ -98,6 +100,8 @@ impl World {
             halt: None,
             refused_signature: 0,
             evidence: Vec::new(),
+            evidence_count: 0,
+            seal_conflicts: Vec::new(),
             chain_tips: 1,
             refused_blocks: BTreeMap::new(),
         }

@@ -8,6 +8,7 @@ use super::Breach;
 use crate::machine::bed::village::Village;
 use crate::machine::bed::{self, Disk, key};
 use crate::machine::chain::HeaderVerdict;
+use crate::machine::note::Ruling;
 use crate::machine::records::{Reader, Table, index_key, main_record, point_key};
 use crate::machine::seals::SealVerdict;
 use crate::rules::refusal::Refusal;
@@ -416,7 +417,7 @@ fn a_chain_without_the_listed_block_is_refused_from_its_height_on() {
     }
     // A seal of the same index for another block is not in force here.
     let seal = other.seal();
-    assert!(matches!(new.certify(&seal), SealVerdict::Conflict(conflict) if !conflict.halts));
+    assert!(matches!(new.certify(&seal), SealVerdict::Conflict(it) if it.ruling == Ruling::Listed));
     assert_eq!(new.chain.best().point, checkpoint.point());
 }
 
