@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::machine::event::{Effect, Event};
-use crate::machine::note::Note;
+use crate::machine::note::{Note, Ruling};
 use crate::sim::cast::{Cast, Shape};
 use crate::sim::script::Sight;
 use crate::sim::world::{Task, World};
@@ -101,8 +101,8 @@ impl Notes {
             Note::BlockRefused { point, why } => {
                 self.refused.entry((point.hash, why.code())).or_default().insert(host);
             }
-            Note::SealConflict { index, halts } => {
-                self.conflicts.insert((host, *index, *halts));
+            Note::SealConflict { index, ruling } => {
+                self.conflicts.insert((host, *index, *ruling == Ruling::Halts));
             }
             Note::Sealed { seal, .. } => {
                 self.sealed.entry((host, seal.index)).or_insert(sight.time);
