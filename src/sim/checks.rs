@@ -79,8 +79,9 @@ pub struct Checks {
     past_tips: Vec<Vec<(u64, Point)>>,
     votes: Votes,
     pub seals: SealWatch,
-    /// Hosts that a scenario expects to halt.
+    /// Hosts that a scenario expects to halt, and to doubt their sign state.
     pub may_halt: BTreeSet<usize>,
+    pub may_doubt: BTreeSet<usize>,
     /// What became of each host's slots.
     pub duties: BTreeMap<(usize, Round, Slot), Option<MissReason>>,
     pub messages: BTreeMap<TxId, Seen>,
@@ -110,6 +111,7 @@ impl Checks {
             votes: Votes::default(),
             seals: SealWatch::default(),
             may_halt: BTreeSet::new(),
+            may_doubt: BTreeSet::new(),
             duties: BTreeMap::new(),
             messages: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -237,7 +239,7 @@ impl Checks {
             Note::MessageAccepted { id } => self.accepted(time, index, &hosts[index], id),
             Note::Equivocation(_) => self.equivocations += 1,
             Note::SignState { standing: Standing::Unproven(_), .. } => {
-                if hosts[index].honest {
+                if hosts[index].honest && !self.may_doubt.contains(&index) {
                     self.violation(time, Some(index), format!("{note:?}"));
                 }
             }

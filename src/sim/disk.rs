@@ -1,13 +1,13 @@
 //! A simulated disk: tables in memory, and the sign state in a file of its own.
 //!
 //! Only whole batches are written. What was written survives a crash; a restored backup brings old tables back, and
-//! leaves the sign state as it is, since that lives outside the chain's directory.
+//! leaves the sign state as it is, since that lives outside the chain's directory, unless a scenario wants it otherwise.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::machine::records::{Batch, Reader, Table};
-use crate::types::sign::{SignRecord, SignState};
+use crate::types::sign::{SignRecord, SignState, Standing};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -21,7 +21,9 @@ pub struct Disk {
     pub full: bool,
     /// How often an old copy was put back.
     pub restores: u32,
-    backup: Option<Box<[Rows; Table::ALL.len()]>>,
+    /// What the sign state of an old copy counts as, when it is put back too; nothing where it stays as it is.
+    pub restores_signed: Option<Standing>,
+    backup: Option<Box<([Rows; Table::ALL.len()], SignState)>>,
 }
 
 /// Why a barrier was not passed.
@@ -58,16 +60,20 @@ impl Disk {
         Ok(())
     }
 
-    /// Copies the tables aside.
+    /// Copies tables and sign state aside.
     pub fn back_up(&mut self) {
-        self.backup = Some(Box::new(self.tables.clone()));
+        self.backup = Some(Box::new((self.tables.clone(), self.signed)));
     }
 
     /// Puts the copy back in place.
     pub fn restore(&mut self) {
         if let Some(backup) = self.backup.take() {
-            self.tables = *backup;
+            let (tables, signed) = *backup;
+            self.tables = tables;
             self.restores += 1;
+            if let Some(standing) = self.restores_signed {
+                self.signed = SignState { standing, ..signed };
+            }
         }
     }
 

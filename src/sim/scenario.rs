@@ -5,11 +5,9 @@ mod late;
 mod outage;
 mod past;
 mod private;
-mod stage;
-
+mod restored;
 mod sealing;
-
-pub use sealing::{Sealing, sealing};
+mod stage;
 
 use std::rc::Rc;
 
@@ -29,6 +27,8 @@ pub use late::{LateBlocks, Moment, late_block};
 pub use outage::{Outage, outage};
 pub use past::{Newcomer, Past, old_keys};
 pub use private::{PrivateBlocks, private_block};
+pub use restored::{Restored, restored};
+pub use sealing::{Sealing, sealing};
 
 /// How a newcomer caught up.
 #[derive(Debug)]
