@@ -5,6 +5,7 @@ use super::clock::HostClock;
 use super::disk::Disk;
 use crate::machine::event::Effect;
 use crate::machine::note::Note;
+use crate::machine::records::Table;
 use crate::node::Node;
 use crate::types::key::{PublicKey, SecretKey};
 use crate::types::message::Message;
@@ -70,6 +71,8 @@ pub enum Moment {
     Forging,
     /// The event in which it votes or proposes.
     Voting,
+    /// The event in which it writes down the prepare quorum that its commit will rest on. The commit comes right after.
+    Locking,
 }
 
 impl Host {
@@ -111,6 +114,7 @@ impl Host {
             Moment::Any => true,
             Moment::Forging => is_forging(effect, &own),
             Moment::Voting => is_voting(effect, &own),
+            Moment::Locking => is_locking(effect),
         };
         if effects.iter().any(comes) {
             crash.moment = Moment::Any;
@@ -150,6 +154,22 @@ fn is_voting(effect: &Effect, own: &PublicKey) -> bool {
         Effect::Send { message, .. } => message.votes().iter().any(|vote| vote.voter == *own),
         Effect::Guard(SignRecord::Block(_) | SignRecord::Correction(_))
         | Effect::Persist(_)
+        | Effect::Dial { .. }
+        | Effect::Close { .. }
+        | Effect::Reply { .. }
+        | Effect::Stop(_)
+        | Effect::Note(_) => false,
+    }
+}
+
+fn is_locking(effect: &Effect) -> bool {
+    match effect {
+        Effect::Persist(batch) => {
+            let written = batch.0.iter().filter(|(_, value)| value.is_some());
+            written.into_iter().any(|((table, _), _)| *table == Table::Prepared)
+        }
+        Effect::Guard(_)
+        | Effect::Send { .. }
         | Effect::Dial { .. }
         | Effect::Close { .. }
         | Effect::Reply { .. }

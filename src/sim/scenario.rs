@@ -1,5 +1,16 @@
 //! Runs that are about one thing, with what they measure.
 
+mod village;
+
+/// Votes lost just as they are sent.
+pub mod cuts;
+/// Two halves that learn a seal at different times.
+pub mod halves;
+/// An outage in which three go on.
+pub mod outage;
+/// Power cuts around the commit.
+pub mod power;
+
 use std::rc::Rc;
 
 use super::cast::{Cast, Shape};
