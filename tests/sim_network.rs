@@ -6,6 +6,7 @@ use hypernode::sim::scenario::cuts::{self, How};
 use hypernode::sim::scenario::halves::{self, halves};
 use hypernode::sim::scenario::outage::{Away, outage};
 use hypernode::sim::scenario::power::{self, Cut, power};
+use hypernode::sim::scenario::recovery;
 use hypernode::types::seal::Step;
 
 #[test]
@@ -91,5 +92,36 @@ fn halves_that_learn_a_seal_at_different_times_meet_on_one_chain() {
             assert!(it.anchors_differ > 0);
         }
         assert_eq!(it.sealed_round, it.last_round);
+    }
+}
+
+#[test]
+fn a_listed_checkpoint_with_new_voters_brings_sealing_back() {
+    for seed in ["1", "2", "3"] {
+        let it = recovery::recovery(seed);
+        println!("{it:?}");
+        assert!(it.violations.is_empty(), "{:?}", it.violations);
+        assert_eq!(it.stalled, [3, 3], "nothing is sealed without them");
+        assert!(it.is_right);
+        let resumed = it.resumed_ms.expect("sealing goes on");
+        assert!(resumed <= it.restarts_ms + 2 * it.round_ms, "{resumed}");
+        assert_eq!((it.sealed_round, it.voters), (it.last_round, recovery::STAY));
+        assert!(it.one_tip && it.last_blocks > 0, "and so do blocks");
+    }
+}
+
+#[test]
+fn what_old_voters_certify_beside_a_listed_checkpoint_counts_for_nobody_who_lists_it() {
+    for seed in ["1", "2"] {
+        let it = recovery::rival(seed);
+        println!("{it:?}");
+        assert!(it.end.violations.is_empty(), "{:?}", it.end.violations);
+        assert!(it.is_certified, "the old voters seal on their own chain");
+        assert!(it.is_ignored && !it.halted);
+        assert!(it.sealed[2] > it.sealed[0], "sealing goes on, {:?}", it.sealed);
+        assert_eq!(it.reason, Some("listed_checkpoint"));
+        assert!(it.has_evidence && it.caught_up);
+        assert_eq!((it.end.sealed_round, it.end.one_tip), (it.end.last_round, true));
+        assert_eq!(it.end.voters, recovery::STAY + recovery::GONE, "who is back votes again");
     }
 }

@@ -1,16 +1,20 @@
 //! One simulated machine: its disk, its clocks, and the process on it, when it runs.
 
+use std::rc::Rc;
+
 use super::byzantine::Byzantine;
 use super::clock::HostClock;
 use super::disk::Disk;
 use crate::machine::event::Effect;
 use crate::machine::note::Note;
-use crate::machine::records::Table;
+use crate::machine::records::{self, Table};
 use crate::node::Node;
+use crate::types::block::{Point, SealRef};
 use crate::types::key::{PublicKey, SecretKey};
 use crate::types::message::Message;
-use crate::types::network::Endpoint;
+use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
+use crate::types::seal::Checkpoint;
 use crate::types::sign::SignRecord;
 
 /// First pause after a disk took no write.
@@ -23,6 +27,8 @@ pub struct Host {
     pub key: SecretKey,
     pub endpoint: Endpoint,
     pub disk: Disk,
+    /// Its network file, when that is not the one of all.
+    pub network: Option<Rc<Network>>,
     pub clock: HostClock,
     /// For the seeds of its node.
     pub rng: Rng,
@@ -82,6 +88,7 @@ impl Host {
             key,
             endpoint,
             disk: Disk::default(),
+            network: None,
             clock,
             rng,
             byzantine: None,
@@ -100,6 +107,32 @@ impl Host {
     /// Its public key.
     pub fn public(&self) -> PublicKey {
         self.key.public()
+    }
+
+    /// The checkpoints with new voters that its network file lists.
+    fn listings(&self) -> impl Iterator<Item = &Checkpoint> {
+        let listed = self.network.iter().flat_map(|network| &network.checkpoints);
+        listed.filter(|listed| listed.voters.is_some()).map(|listed| &listed.checkpoint)
+    }
+
+    /// Whether its network file lists a checkpoint of this index that brings voters.
+    pub fn lists(&self, index: u64) -> bool {
+        self.listings().any(|listed| listed.index == index)
+    }
+
+    /// The seal that a block counts as naming because it is listed so.
+    pub fn listed_at(&self, block: &Point) -> Option<SealRef> {
+        let mut listings = self.listings();
+        listings.find(|listed| listed.point() == *block).map(Checkpoint::seal)
+    }
+
+    /// Whether its seal of an index rests on a listed checkpoint that brings voters, or is one.
+    pub fn rests_on_listed(&self, index: u64) -> bool {
+        let mut below = self.listings().filter(|listed| listed.index <= index);
+        below.any(|listed| {
+            let held = records::seal(&self.disk, listed.index);
+            held.is_some_and(|held| held.checkpoint() == listed)
+        })
     }
 
     /// Looks whether the moment that a crash waits for is in these effects.

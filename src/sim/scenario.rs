@@ -10,6 +10,8 @@ pub mod halves;
 pub mod outage;
 /// Power cuts around the commit.
 pub mod power;
+/// Voters gone for good, and the way out.
+pub mod recovery;
 
 use std::rc::Rc;
 

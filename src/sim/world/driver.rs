@@ -32,7 +32,7 @@ impl World {
         host.stepped_at = None;
         let built = Timestamp::from_secs(ORIGIN - 24 * 3_600);
         let setup = Setup {
-            network: self.cast.network.clone(),
+            network: host.network.as_ref().unwrap_or(&self.cast.network).clone(),
             key: host.key.clone(),
             seed: hash("node", &[&host.rng.next_u64().to_be_bytes()]),
             built,

@@ -34,6 +34,16 @@ impl World {
         self.excuse();
     }
 
+    /// The operator ends a process in order, and starts it again after a while.
+    pub fn restart(&mut self, host: usize, after_ms: u64) {
+        self.trace.mark(self.now, host, "restart");
+        if self.hosts[host].node.is_some() {
+            self.kill(host, false);
+        }
+        self.start_at(host, self.now + after_ms);
+        self.excuse();
+    }
+
     /// A crash waits for a host.
     pub fn expect_crash(&mut self, host: usize, crash: Crash) {
         self.hosts[host].crash = Some(crash);
