@@ -1,4 +1,4 @@
-//! `network show|check`: what a network is, and what is wrong with the file of one.
+//! `network show|check|checkpoint`: what a network is, what is wrong with the file of one, and what to list in it.
 
 use std::path::PathBuf;
 
@@ -12,8 +12,10 @@ use super::failure::{Failure, Outcome};
 use super::file;
 use super::output::Output;
 use crate::types::network::{Entry, Founder, Listed, Network as Subject, Source};
+use checkpoint::Checkpoint;
 use review::Finding;
 
+mod checkpoint;
 mod review;
 
 /// Show a network, or check the file of one.
@@ -30,6 +32,7 @@ pub struct Network {
 pub enum Action {
     Show(Show),
     Check(Check),
+    Checkpoint(Checkpoint),
 }
 
 /// Show the parameters and founders of a network.
@@ -100,7 +103,9 @@ impl Network {
     /// Whether errors are to be JSON.
     pub fn json(&self) -> bool {
         match &self.action {
-            Action::Show(Show { json, .. }) | Action::Check(Check { json, .. }) => *json,
+            Action::Show(Show { json, .. })
+            | Action::Check(Check { json, .. })
+            | Action::Checkpoint(Checkpoint { json, .. }) => *json,
         }
     }
 
@@ -109,6 +114,7 @@ impl Network {
         match self.action {
             Action::Show(show) => show.run(out),
             Action::Check(check) => check.run(out),
+            Action::Checkpoint(checkpoint) => checkpoint.run(out),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! What the node tells of itself.
 
 use super::Node;
+use crate::machine::records::Reader;
 use crate::machine::status::{ClockStatus, PeerCounts, PeerStatus, PoolEntry, Status, TipStatus};
-use crate::types::clock::Now;
+use crate::types::clock::{Now, Round};
+use crate::types::network::Listed;
 
 /// Pieces of evidence shown.
 const EVIDENCE_SHOWN_MAX: usize = 64;
@@ -60,6 +62,12 @@ impl Node {
     /// Messages waiting for a block, at most `limit`.
     pub fn mempool(&self, limit: usize) -> Vec<PoolEntry> {
         self.mempool.list(&self.network, limit)
+    }
+
+    /// The checkpoint that operators may list when voters are gone for good: of the last block up to a round, with those
+    /// as voters who were seen since another round.
+    pub fn listing(&self, round: Round, seen_since: Round, db: &dyn Reader) -> Option<Listed> {
+        self.chain.listing(round, seen_since, db)
     }
 
     fn tip_status(&self) -> TipStatus {

@@ -16,9 +16,11 @@ use crate::types::network::Network;
 use crate::types::tx::{Body, Tx};
 
 mod halt;
+mod listing;
 mod seal;
 
 pub use halt::{Evidence, HaltDocument};
+pub use listing::ListingDocument;
 pub use seal::{CertificateDocument, SealDocument, VoterDocument};
 
 /// A body with the name and version of its form.

@@ -18,6 +18,7 @@ use crate::machine::mempool;
 use crate::machine::note::{MissReason, Note};
 use crate::machine::records::{self, Reader};
 use crate::machine::status::Status;
+use crate::rules::refusal::Refusal;
 use crate::types::block::{Point, SignedHeader, genesis};
 use crate::types::clock::{Round, Slot};
 use crate::types::hash::{BlockHash, TxId};
@@ -220,7 +221,9 @@ impl Checks {
                 let forger = self.signed.iter().find(|(_, hash)| **hash == point.hash);
                 // Where agreement is broken, each side refuses what the other builds.
                 let whole = self.seals.conflicts().next().is_none();
-                if forger.is_some() && hosts[index].honest && whole {
+                let beside = matches!(why, Refusal::BesideSeal | Refusal::Seal);
+                let parted = beside && self.oracle.is_parted();
+                if forger.is_some() && hosts[index].honest && whole && !parted {
                     let what = format!("refuses block {} of an honest HN: {why}", point.hash);
                     self.violation(time, Some(index), what);
                 }

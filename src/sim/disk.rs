@@ -77,6 +77,12 @@ impl Disk {
         }
     }
 
+    /// A new database; the sign state stays, since it lives elsewhere.
+    pub fn wipe(&mut self) {
+        self.tables = Default::default();
+        self.restores += 1;
+    }
+
     /// All rows of a table in order.
     pub fn rows(&self, table: Table) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
         self.tables[table as usize].iter()

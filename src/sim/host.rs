@@ -8,11 +8,14 @@ use super::disk::Disk;
 use super::script::Script;
 use crate::machine::event::Effect;
 use crate::machine::note::Note;
+use crate::machine::records::{self, Table};
 use crate::node::Node;
+use crate::types::block::{Point, SealRef};
 use crate::types::key::{PublicKey, SecretKey};
 use crate::types::message::Message;
 use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
+use crate::types::seal::Checkpoint;
 use crate::types::sign::SignRecord;
 
 /// First pause after a disk took no write.
@@ -77,6 +80,8 @@ pub enum Moment {
     Forging,
     /// The event in which it votes or proposes.
     Voting,
+    /// The event in which it writes down the prepare quorum that its commit will rest on. The commit comes right after.
+    Locking,
 }
 
 impl Host {
@@ -108,6 +113,32 @@ impl Host {
         self.key.public()
     }
 
+    /// The checkpoints with new voters that its network file lists.
+    fn listings(&self) -> impl Iterator<Item = &Checkpoint> {
+        let listed = self.network.iter().flat_map(|network| &network.checkpoints);
+        listed.filter(|listed| listed.voters.is_some()).map(|listed| &listed.checkpoint)
+    }
+
+    /// Whether its network file lists a checkpoint of this index that brings voters.
+    pub fn lists(&self, index: u64) -> bool {
+        self.listings().any(|listed| listed.index == index)
+    }
+
+    /// The seal that a block counts as naming because it is listed so.
+    pub fn listed_at(&self, block: &Point) -> Option<SealRef> {
+        let mut listings = self.listings();
+        listings.find(|listed| listed.point() == *block).map(Checkpoint::seal)
+    }
+
+    /// Whether its seal of an index rests on a listed checkpoint that brings voters, or is one.
+    pub fn rests_on_listed(&self, index: u64) -> bool {
+        let mut below = self.listings().filter(|listed| listed.index <= index);
+        below.any(|listed| {
+            let held = records::seal(&self.disk, listed.index);
+            held.is_some_and(|held| held.checkpoint() == listed)
+        })
+    }
+
     /// Looks whether the moment that a crash waits for is in these effects.
     pub fn foresee_crash(&mut self, effects: &[Effect], time: u64) {
         let own = self.public();
@@ -120,6 +151,7 @@ impl Host {
             Moment::Any => true,
             Moment::Forging => is_forging(effect, &own),
             Moment::Voting => is_voting(effect, &own),
+            Moment::Locking => is_locking(effect),
         };
         if effects.iter().any(comes) {
             crash.moment = Moment::Any;
@@ -159,6 +191,22 @@ fn is_voting(effect: &Effect, own: &PublicKey) -> bool {
         Effect::Send { message, .. } => message.votes().iter().any(|vote| vote.voter == *own),
         Effect::Guard(SignRecord::Block(_) | SignRecord::Correction(_))
         | Effect::Persist(_)
+        | Effect::Dial { .. }
+        | Effect::Close { .. }
+        | Effect::Reply { .. }
+        | Effect::Stop(_)
+        | Effect::Note(_) => false,
+    }
+}
+
+fn is_locking(effect: &Effect) -> bool {
+    match effect {
+        Effect::Persist(batch) => {
+            let written = batch.0.iter().filter(|(_, value)| value.is_some());
+            written.into_iter().any(|((table, _), _)| *table == Table::Prepared)
+        }
+        Effect::Guard(_)
+        | Effect::Send { .. }
         | Effect::Dial { .. }
         | Effect::Close { .. }
         | Effect::Reply { .. }

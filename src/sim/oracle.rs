@@ -5,6 +5,7 @@
 
 mod blocks;
 mod draw;
+mod listed;
 mod seals;
 mod state;
 
@@ -24,6 +25,7 @@ use crate::types::tx::{Body, Tx, TxKey};
 pub use seals::{Certified, Sealed};
 
 use draw::Draw;
+use listed::Listing;
 
 /// A block judged.
 #[derive(Debug, Clone)]
@@ -63,6 +65,10 @@ pub struct Oracle {
     wrong: Vec<(Hash, &'static str)>,
     /// By anchor and round.
     draws: BTreeMap<(Hash, Round), Rc<Draw>>,
+    /// What network files list, where they do.
+    listed: Option<Listing>,
+    /// Blocks above the listed one that count it as naming the listed checkpoint, as its own network file says.
+    renamed: BTreeSet<BlockHash>,
     /// What a seal of a block would seal, by block and seal before.
     states: BTreeMap<(BlockHash, Hash), Rc<SealedState>>,
 }
@@ -79,6 +85,8 @@ impl Oracle {
             waiting: BTreeMap::new(),
             wrong: Vec::new(),
             draws: BTreeMap::new(),
+            listed: None,
+            renamed: BTreeSet::new(),
             states: BTreeMap::new(),
             network,
             verifier,
@@ -110,6 +118,9 @@ impl Oracle {
                 .round_of(&header.previous, header.round)
                 .iter()
                 .any(|block| block.forger == header.forger);
+            if self.is_renamed(header) {
+                self.renamed.insert(point.hash);
+            }
             let below = self.blocks.get(&header.previous).map_or(0, |parent| parent.weight);
             let judged = Judged {
                 point,

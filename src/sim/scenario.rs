@@ -2,12 +2,24 @@
 
 mod bodyless;
 mod late;
-mod outage;
 mod past;
 mod private;
 mod restored;
 mod sealing;
 mod stage;
+mod stalled;
+mod village;
+
+/// Votes lost just as they are sent.
+pub mod cuts;
+/// Two halves that learn a seal at different times.
+pub mod halves;
+/// An outage in which three go on.
+pub mod outage;
+/// Power cuts around the commit.
+pub mod power;
+/// Voters gone for good, and the way out.
+pub mod recovery;
 
 use std::rc::Rc;
 
@@ -24,11 +36,11 @@ use crate::types::sign::Standing;
 
 pub use bodyless::{Bait, Bodyless, bodyless};
 pub use late::{LateBlocks, Moment, late_block};
-pub use outage::{Outage, outage};
 pub use past::{Newcomer, Past, old_keys};
 pub use private::{PrivateBlocks, private_block};
 pub use restored::{Restored, restored};
 pub use sealing::{Sealing, sealing};
+pub use stalled::{PrivateChain, private_chain};
 
 /// How a newcomer caught up.
 #[derive(Debug)]

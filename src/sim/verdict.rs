@@ -109,7 +109,7 @@ impl World {
             let Some(node) = host.node.as_ref().filter(|_| host.honest) else { continue };
             let now = host.clock.now(self.now);
             let setup = Setup {
-                network: self.cast.network.clone(),
+                network: host.network.as_ref().unwrap_or(&self.cast.network).clone(),
                 key: host.key.clone(),
                 seed: hash("check", &[]),
                 built: now.wall,
@@ -204,7 +204,12 @@ fn replay(host: &Host, chain: &[&Judged], genesis: &Anchor) -> Option<String> {
             return Some(format!("has no block at height {height}"));
         };
         // Taking back the first block above a seal needs nothing of what the seal has closed.
-        let undo = state.apply(&header.header.header, &body);
+        let mut header = header.header.header;
+        if let Some(seal) = host.listed_at(&block.point) {
+            // For those above it, it is as if it named the checkpoint.
+            header.seal = seal;
+        }
+        let undo = state.apply(&header, &body);
         if undo != record.undo && !sealed.contains(&block.previous) {
             return Some(format!("would undo the block at height {height} wrongly"));
         }

@@ -5,6 +5,7 @@
 
 mod cut;
 mod driver;
+mod hands;
 mod link;
 mod submit;
 mod trouble;
@@ -31,6 +32,7 @@ use crate::types::network::Endpoint;
 use crate::types::rng::Rng;
 
 use cut::StepCut;
+pub use hands::{Loss, Sides};
 
 /// What happens by itself, at a time.
 pub enum Task {
@@ -107,6 +109,9 @@ pub struct World {
     ring: Rc<Ring>,
     /// Cuts that wait for a step of an instance, or have come with it.
     step_cuts: Vec<StepCut>,
+    /// Votes that a scenario loses, and how many were lost in all: by it, or on connections that ended.
+    pub losses: Vec<Loss>,
+    pub votes_lost: u64,
     /// Of each host: since when events are counted, and how many there were.
     storms: Vec<(u64, u32)>,
     /// Who looks on.
@@ -152,6 +157,8 @@ impl World {
             requests: Vec::new(),
             ring,
             step_cuts: Vec::new(),
+            losses: Vec::new(),
+            votes_lost: 0,
             storms: vec![(0, 0); hosts.len()],
             witness: None,
             cast,

@@ -43,7 +43,7 @@ fn a_block_withheld_until_after_the_seal_is_ignored_and_nobody_is_charged() {
 #[test]
 fn a_private_chain_of_a_fifth_is_never_the_best_and_changes_no_plan() {
     for seed in 1..=2 {
-        let run = scenario::outage(&format!("outage {seed}"), 5);
+        let run = scenario::private_chain(&format!("outage {seed}"), 5);
         println!("{seed}: {run:?}");
         assert!(run.violations.is_empty(), "{run:?}");
         assert!(run.stalled >= 200, "{run:?}");

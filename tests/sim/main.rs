@@ -1,6 +1,7 @@
 //! Campaigns of simulated networks, and runs that are about one thing. `SIM_SEEDS=1000 cargo test --release --test sim`
-//! runs a larger campaign.
+//! runs a larger campaign, `tests/campaign` one with a process for each seed.
 
+mod attacks_network;
 mod attacks_scripted;
 
 use std::collections::BTreeSet;
@@ -10,7 +11,7 @@ use hypernode::sim::{FaultKind, Mix, Options, run, scenario};
 /// Seeds of the campaign, in two tests that run side by side.
 #[allow(clippy::disallowed_methods, reason = "how large a campaign is, the caller says")]
 fn seeds() -> u64 {
-    std::env::var("SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(200)
+    std::env::var("SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(80)
 }
 
 fn options(seed: u64) -> Options {

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use super::{Best, Chain};
 use crate::machine::records::{self, Reader};
 use crate::rules::plan::Plan;
-use crate::rules::sealed::{Anchor, SealedState};
+use crate::rules::sealed::{Active, Anchor, SealedState};
 use crate::rules::tally::Tally;
 use crate::types::block::{Header, Point};
 use crate::types::clock::Round;
-use crate::types::seal::Registered;
+use crate::types::network::Listed;
+use crate::types::seal::{Registered, Voter};
 use crate::types::tx::Tx;
 
 /// Blocks read for one question: after a long time without seals the answer takes several.
@@ -75,7 +76,30 @@ impl Chain {
         self.state_with(point, &self.sealed.state.registry, db)
     }
 
-    /// The same with another registry, sorted by address.
+    /// The checkpoint that a network file can list when voters are gone for good (§2): of the last block up to a round on
+    /// the best chain, for the index after our seal's. It brings as voters those of its active who were seen in a block
+    /// since another round; its state is the one with these voters. Nothing when there is no such block, or no such voter.
+    pub fn listing(&self, round: Round, seen_since: Round, db: &dyn Reader) -> Option<Listed> {
+        let point = self.last_before(round.next(), db)?.point;
+        let Point { height, hash } = point;
+        let blocks = height.0.checked_sub(self.sealed.checkpoint.height.0)?;
+        let questions = blocks.div_ceil(FOLDED_MAX as u64);
+        let mut state = (0..questions).find_map(|_| self.state_at(&point, db))?;
+        let seen = state.active.iter().filter(|hn| hn.last_round >= seen_since);
+        let voter = |hn: &Active| {
+            let weight = state.registered(&hn.address)?.weight;
+            Some(Voter { public_key: hn.public_key, weight })
+        };
+        let voters: Vec<Voter> = seen.filter_map(voter).collect();
+        if voters.is_empty() {
+            return None;
+        }
+        state.bring(&voters, &self.network);
+        let checkpoint = state.checkpoint(self.sealed.seal.index + 1, height, hash);
+        Some(Listed { checkpoint, voters: Some(voters) })
+    }
+
+    /// The state at a block as `state_at` has it, with another registry, sorted by address.
     pub fn state_with(
         &self,
         point: &Point,
@@ -192,6 +216,41 @@ mod tests {
         assert_eq!(chain.state_at(&last, &disk), Some(slow(&ground, &blocks)));
         // Who starts has read all of it, up to the round that runs.
         assert!(ground.chain(&disk).state_at(&last, &disk).is_some());
+    }
+
+    #[test]
+    fn what_may_be_listed_brings_those_who_were_seen_and_the_state_with_them() {
+        let ground = ground();
+        let (mut disk, genesis) = (Disk::default(), *ground.chain(&Disk::default()).best());
+        let mut chain = ground.chain(&disk);
+        let blocks = ground.line(&genesis, 3, 1, FOLDED_MAX + 20);
+        feed(&mut chain, &mut disk, &blocks);
+        let last = &blocks.last().expect("many").header;
+        let round = last.header.round;
+        // Longer than one question may take.
+        let listed = chain.listing(round, Round(1), &disk).expect("they are seen");
+        let natural = slow(&ground, &blocks);
+        let voters: Vec<Voter> = ground
+            .anchor
+            .state
+            .voters
+            .iter()
+            .filter(|voter| {
+                natural
+                    .active
+                    .iter()
+                    .any(|hn| hn.public_key == voter.public_key && hn.last_round >= Round(1))
+            })
+            .copied()
+            .collect();
+        let mut state = natural;
+        state.bring(&voters, &ground.network);
+        let point = last.point();
+        assert_eq!(listed.checkpoint, state.checkpoint(1, point.height, point.hash));
+        assert_eq!(listed.voters, Some(voters));
+        assert_ne!(listed.voters.as_ref().map(Vec::len), Some(0));
+        assert_eq!(chain.listing(round, round.next(), &disk), None, "nobody was seen since");
+        assert_eq!(chain.listing(Round(0), Round(0), &disk), None, "that is genesis");
     }
 
     #[test]

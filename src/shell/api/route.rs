@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::super::document::{
     BlockDocument, Document, HaltDocument, HeaderDocument, HeadersDocument, HealthDocument,
-    MempoolDocument, PeersDocument, RecentDocument, SealDocument, State, StatusDocument,
-    TxIdDocument,
+    ListingDocument, MempoolDocument, PeersDocument, RecentDocument, SealDocument, State,
+    StatusDocument, TxIdDocument,
 };
 use super::super::engine::Failure;
 use super::super::store::StoreError;
 use super::{ApiError, Submission, View};
 use crate::machine::event::Answer;
-use crate::types::clock::Height;
+use crate::types::clock::{Height, Round};
 use crate::types::hex;
 use crate::types::tx::Tx;
 
@@ -33,9 +33,8 @@ type Answered = Result<(StatusCode, Vec<u8>), ApiError>;
 pub fn method(path: &str) -> Option<&'static str> {
     match path {
         "/v1/txs" => Some("POST"),
-        "/health" | "/v1/status" | "/v1/peers" | "/v1/mempool" | "/v1/headers" | "/v1/halt" => {
-            Some("GET")
-        }
+        "/health" | "/v1/status" | "/v1/peers" | "/v1/mempool" | "/v1/headers" | "/v1/halt"
+        | "/v1/checkpoint" => Some("GET"),
         _ if path.starts_with("/v1/blocks/") || path.starts_with("/v1/seals/") => Some("GET"),
         _ => None,
     }
@@ -50,6 +49,7 @@ pub fn read(view: &View, path: &str, query: &str) -> Answered {
         "/v1/halt" => no_query(query).and_then(|()| halt(view)),
         "/v1/mempool" => mempool(view, query),
         "/v1/headers" => headers(view, query),
+        "/v1/checkpoint" => checkpoint(view, query),
         "/v1/blocks/recent" => recent(view, query),
         _ => match (path.strip_prefix("/v1/blocks/"), path.strip_prefix("/v1/seals/")) {
             (Some(height), _) => no_query(query).and_then(|()| block(view, height)),
@@ -148,6 +148,29 @@ fn seal(view: &View, name: &str) -> Answered {
         Err(newest) => {
             Err(ApiError::not_found(format!("there is no seal {name} yet, the newest is {newest}")))
         }
+    }
+}
+
+/// What a network file can list for the next seal: of the last block up to a round, with the voters seen since another.
+fn checkpoint(view: &View, query: &str) -> Answered {
+    let query = numbers(query, &["round", "seen_since"])?;
+    let due = |name: &str| {
+        let round = query.get(name).copied().map(Round);
+        round.ok_or_else(|| ApiError::bad("bad_query", format!("{name} is due")))
+    };
+    let (round, seen_since) = (due("round")?, due("seen_since")?);
+    let engine = view.engine.borrow();
+    let node = engine.node().map_err(failed)?;
+    let network = engine.network();
+    if !network.clock.is_finished(round, view.clock.now().wall) {
+        return Err(ApiError::not_found(format!("round {round} is not over")));
+    }
+    let listed = engine.read(|db| node.listing(round, seen_since, db)).map_err(unreadable)?;
+    match listed {
+        Some(listed) => ok("hypernode.checkpoint/1", ListingDocument::new(&listed, network)),
+        None => Err(ApiError::not_found(format!(
+            "up to round {round} there is no block above the last seal, or nobody active was seen since round {seen_since}"
+        ))),
     }
 }
 

@@ -133,6 +133,11 @@ fn what_is_wrong_with_a_request_is_said() {
         ("/v1/seals/", 400, "bad_index"),
         ("/v1/seals/newest", 400, "bad_index"),
         ("/v1/seals/latest?index=1", 400, "bad_query"),
+        ("/v1/checkpoint", 400, "bad_query"),
+        ("/v1/checkpoint?round=1", 400, "bad_query"),
+        ("/v1/checkpoint?round=1&seen_since=0&x=1", 400, "bad_query"),
+        ("/v1/checkpoint?round=1&seen_since=0", 404, "not_found"),
+        ("/v1/checkpoint?round=18446744073709551615&seen_since=0", 404, "not_found"),
     ] {
         let (found, json) = get(path);
         assert_eq!((found, code(&json)), (status, is), "{path}");

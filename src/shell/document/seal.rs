@@ -131,7 +131,7 @@ impl SealDocument {
 }
 
 impl VoterDocument {
-    fn new(voter: &Voter, signed: Option<bool>, network: &Network) -> VoterDocument {
+    pub(super) fn new(voter: &Voter, signed: Option<bool>, network: &Network) -> VoterDocument {
         VoterDocument {
             address: network.address_of(&voter.public_key).to_string(),
             public_key: voter.public_key,

@@ -6,9 +6,10 @@ use super::Checks;
 use crate::machine::records::{self, Reader};
 use crate::sim::host::Host;
 use crate::sim::oracle::{Judged, Oracle};
-use crate::types::block::{Point, SignedHeader};
+use crate::types::block::{Point, SealRef, SignedHeader};
 use crate::types::clock::{Height, Round};
 use crate::types::hash::BlockHash;
+use crate::types::seal::Checkpoint;
 use crate::types::tx::Tx;
 
 /// The blocks that a host holds whole and may follow: those on chains through its newest seal.
@@ -16,6 +17,8 @@ pub struct Held {
     /// The sealed block, and its round: no block of that round may stand on it.
     base: Point,
     round: Option<Round>,
+    /// The seal that a block on it has to name: its block counts as naming it already.
+    named: Option<SealRef>,
     through: BTreeSet<BlockHash>,
     by_worth: BTreeMap<(u64, u64), BTreeSet<BlockHash>>,
 }
@@ -26,6 +29,7 @@ impl Held {
         Held {
             base: genesis,
             round: None,
+            named: None,
             through: BTreeSet::from([genesis.hash]),
             by_worth: BTreeMap::new(),
         }
@@ -33,13 +37,18 @@ impl Held {
 
     /// A block is held; what is below it was before.
     fn insert(&mut self, block: &Judged) {
-        let closed = block.previous == self.base.hash && Some(block.round) == self.round;
+        let closed = block.previous == self.base.hash && self.is_closed_to(block);
         let on_base = block.point == self.base;
         if on_base || self.through.contains(&block.previous) && !closed {
             self.through.insert(block.point.hash);
             let worth = (block.weight, block.point.height.0);
             self.by_worth.entry(worth).or_default().insert(block.point.hash);
         }
+    }
+
+    /// Whether this block may not stand on the sealed one.
+    fn is_closed_to(&self, block: &Judged) -> bool {
+        Some(block.round) == self.round || self.named.is_some_and(|named| block.seal != named)
     }
 
     /// Whether a host follows a chain that it may not follow any more.
@@ -50,14 +59,15 @@ impl Held {
         }
         let mut above = oracle.down(&tip.hash);
         let above = above.find(|block| block.point.height == self.base.height.next());
-        let closed = above.is_some_and(|block| Some(block.round) == self.round);
+        let closed = above.is_some_and(|block| self.is_closed_to(block));
         closed || !oracle.goes_through(&tip.hash, &self.base)
     }
 
-    /// The newest seal of the host is one of this block.
-    pub fn rest_on(&mut self, base: Point, round: Round, oracle: &Oracle) {
-        let old = std::mem::replace(self, Held::new(base));
-        self.round = Some(round);
+    /// The newest seal of the host is this one; when its network file lists it with voters, its block counts as naming it.
+    pub fn rest_on(&mut self, seal: &Checkpoint, is_listed: bool, oracle: &Oracle) {
+        let old = std::mem::replace(self, Held::new(seal.point()));
+        self.round = Some(seal.round);
+        self.named = is_listed.then(|| seal.seal());
         // Until it is held the host has nothing to follow.
         self.through.clear();
         let mut blocks: Vec<&Judged> =

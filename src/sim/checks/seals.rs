@@ -14,13 +14,16 @@ use crate::types::hash::{Hash, hash};
 use crate::types::key::PublicKey;
 use crate::types::seal::{Checkpoint, Quorum, Seal, Step};
 
+/// An index; and whether a listed checkpoint has closed the instance that it had without: then it is another one.
+type Instance = (bool, u64);
+
 /// What hosts have sealed.
 #[derive(Default)]
 pub struct SealWatch {
     /// Whether the Byzantine are many enough to break agreement: then it is no violation, but must be noticed.
     pub may_break: bool,
-    /// Identities of the checkpoints that hosts hold certificates of.
-    pub certified: BTreeMap<u64, BTreeSet<Hash>>,
+    /// Identities of the checkpoints that hosts hold certificates of: one at most for each instance.
+    certified: BTreeMap<Instance, BTreeSet<Hash>>,
     /// View in which each was decided, and when the first host had its certificate.
     pub decided: BTreeMap<Hash, (u32, u64)>,
     /// Of each host: checkpoints on its disk, and the newest one whose state it has computed.
@@ -34,7 +37,7 @@ pub struct SealWatch {
 impl SealWatch {
     /// Indices for which two checkpoints are certified.
     pub fn conflicts(&self) -> impl Iterator<Item = u64> {
-        self.certified.iter().filter(|(_, ids)| ids.len() > 1).map(|(index, _)| *index)
+        self.certified.iter().filter(|(_, ids)| ids.len() > 1).map(|((_, index), _)| *index)
     }
 
     /// Views that all decisions took together.
@@ -96,18 +99,18 @@ impl Checks {
             self.violation(time, Some(index), format!("replaces seal {number}"));
         }
         if stored.is_certified() {
-            self.certificate(time, index, &stored.seal);
+            self.certificate(time, index, host, &stored.seal);
         }
         if newest {
-            self.held[index].rest_on(checkpoint.point(), checkpoint.round, &self.oracle);
+            self.held[index].rest_on(&checkpoint, host.lists(number), &self.oracle);
         }
         self.seals.decided.entry(id).or_insert((stored.seal.certificate.view, time));
     }
 
     /// Somebody holds a certificate.
-    fn certificate(&mut self, time: u64, index: usize, seal: &Seal) {
+    fn certificate(&mut self, time: u64, index: usize, host: &Host, seal: &Seal) {
         let (number, id) = (seal.certificate.checkpoint.index, seal.certificate.checkpoint.id());
-        let ids = self.seals.certified.entry(number).or_default();
+        let ids = self.seals.certified.entry((host.rests_on_listed(number), number)).or_default();
         let first = ids.insert(id);
         let conflict = first && ids.len() > 1;
         if conflict && !self.seals.may_break {
@@ -227,7 +230,7 @@ impl Checks {
         let now: BTreeMap<u64, Checkpoint> =
             stored.iter().map(|seal| (seal.checkpoint().index, *seal.checkpoint())).collect();
         for seal in stored.iter().filter(|seal| seal.is_certified()) {
-            self.certificate(time, index, &seal.seal);
+            self.certificate(time, index, host, &seal.seal);
             let view = seal.seal.certificate.view;
             self.seals.decided.entry(seal.checkpoint().id()).or_insert((view, time));
         }
@@ -246,7 +249,7 @@ impl Checks {
             None => self.seals.adopted.remove(&index),
         };
         if let Some((_, newest)) = now.last_key_value() {
-            self.held[index].rest_on(newest.point(), newest.round, &self.oracle);
+            self.held[index].rest_on(newest, host.lists(newest.index), &self.oracle);
         }
     }
 }

@@ -55,6 +55,12 @@ impl Votes {
 }
 
 impl Checks {
+    /// How many voters have been heard to vote in a step of a view.
+    pub fn votes_in(&self, index: u64, view: u32, step: Step) -> usize {
+        let of = |(_, of, at, what): &&Ballot| (*of, *at, *what) == (index, view, step);
+        self.votes.seen.keys().filter(of).count()
+    }
+
     /// A host has noted a vote that it is about to sign.
     pub fn vote_guarded(&mut self, time: u64, index: usize, host: &Host, record: &VoteRecord) {
         if !host.honest {

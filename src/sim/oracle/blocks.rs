@@ -90,12 +90,21 @@ impl Oracle {
 
     /// The seal named by the last block before a round, on the chain up to `tip`.
     pub fn anchor(&self, tip: &BlockHash, round: Round) -> SealRef {
-        self.last_before(tip, round).map_or(self.seal_0, |block| block.seal)
+        self.anchor_on(tip, round, self.renamed.contains(tip))
+    }
+
+    fn anchor_on(&self, tip: &BlockHash, round: Round, renamed: bool) -> SealRef {
+        let block = self.last_before(tip, round);
+        block.map_or(self.seal_0, |block| self.counts_as_naming(block, renamed))
     }
 
     /// What is drawn for a round on the chain up to `tip`; nothing without the state of its anchor.
     pub fn draw(&mut self, tip: &BlockHash, round: Round) -> Option<Rc<Draw>> {
-        let anchor = self.anchor(tip, round);
+        self.draw_on(tip, round, self.renamed.contains(tip))
+    }
+
+    fn draw_on(&mut self, tip: &BlockHash, round: Round, renamed: bool) -> Option<Rc<Draw>> {
+        let anchor = self.anchor_on(tip, round, renamed);
         let key = (anchor.checkpoint, round);
         if !self.draws.contains_key(&key) {
             let state = self.seals.get(&anchor.checkpoint)?.state.clone();
@@ -105,7 +114,9 @@ impl Oracle {
     }
 
     fn forger(&mut self, header: &Header) -> Result<(), &'static str> {
-        let draw = self.draw(&header.previous, header.round).ok_or("on an unknown anchor")?;
+        let draw = self
+            .draw_on(&header.previous, header.round, self.is_renamed(header))
+            .ok_or("on an unknown anchor")?;
         let juror = draw.jurors.get(header.slot.0 as usize).copied();
         let forger = self.network.address_of(&header.forger);
         require(juror == Some(forger), "by someone who is not the juror")
@@ -147,14 +158,15 @@ impl Oracle {
         let round = message.round.0;
         require(round == header.round.0 || round + 1 == header.round.0, "with an old message")?;
         let sender = message.sender_address(&self.network);
-        let anchor = self.anchor(&header.previous, message.round);
+        let renamed = self.is_renamed(header);
+        let anchor = self.anchor_on(&header.previous, message.round, renamed);
         let sealed = self.seals.get(&anchor.checkpoint).ok_or("on an unknown anchor")?;
         let registered = |address| sealed.state.registry.iter().any(|hn| hn.address == address);
         require(registered(sender), "with a message of a stranger")?;
         match &message.body {
             Body::Heartbeat { .. } => {}
             Body::TestReport { slot, index, role, .. } => {
-                let draw = self.draw(&header.previous, message.round);
+                let draw = self.draw_on(&header.previous, message.round, renamed);
                 let draw = draw.ok_or("on an unknown anchor")?;
                 let is_in = draw.test(*slot, *index).is_some_and(|test| match role {
                     TestRole::Tester => test.tester == sender,

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use super::Oracle;
+use super::listed::Listing;
 use super::state::{genesis_state, state_after};
 use crate::rules::sealed::SealedState;
-use crate::types::block::{Point, genesis};
+use crate::types::block::{Point, SealRef, genesis};
 use crate::types::clock::Round;
 use crate::types::codec;
 use crate::types::hash::{BlockHash, Hash, hash};
@@ -47,7 +48,7 @@ pub(super) fn genesis_seal(network: &Network) -> Sealed {
 }
 
 /// The checkpoint of a state after a block.
-fn checkpoint_of(state: &SealedState, index: u64, point: Point) -> Checkpoint {
+pub(super) fn checkpoint_of(state: &SealedState, index: u64, point: Point) -> Checkpoint {
     Checkpoint {
         index,
         round: state.round,
@@ -139,10 +140,10 @@ impl Oracle {
     }
 
     /// The seal before, on the chain of a checkpoint's block.
-    fn seal_below(&self, checkpoint: &Checkpoint) -> Option<&Sealed> {
+    pub(super) fn seal_below(&self, checkpoint: &Checkpoint) -> Option<&Sealed> {
         let index = checkpoint.index.checked_sub(1)?;
         let mut found = self.seals_at(index);
-        found.find(|seal| self.goes_through(&checkpoint.block, &seal.checkpoint.point()))
+        found.find(|seal| self.rests_on(&checkpoint.block, &seal.checkpoint))
     }
 
     fn has_two_thirds(&self, certificate: &Quorum, voters: &[Voter]) -> bool {
@@ -171,15 +172,24 @@ impl Oracle {
     }
 
     fn recompute(&self, block: &BlockHash, before: &Hash) -> Option<SealedState> {
+        let seals = self.seals_down(before)?;
+        let is_below = |seal: SealRef| seals.iter().any(|it| it.checkpoint.seal() == seal);
+        let listed = self.listed.as_ref().filter(|listed| is_below(listed.seal));
+        let brought = listed.map(Listing::brings);
+        Some(state_after(&self.network, &self.chain(block), &seals, brought))
+    }
+
+    /// A seal and those below it, from genesis on.
+    pub(super) fn seals_down(&self, newest: &Hash) -> Option<Vec<&Sealed>> {
         let mut seals = Vec::new();
-        let mut at = self.seals.get(before)?;
+        let mut at = self.seals.get(newest)?;
         while at.checkpoint.index > 0 {
             seals.push(at);
             at = self.seals.get(&at.before)?;
         }
         seals.push(at);
         seals.reverse();
-        Some(state_after(&self.network, &self.chain(block), &seals, None))
+        Some(seals)
     }
 
     /// The checkpoint that a seal of this block after that seal would have, computed anew.

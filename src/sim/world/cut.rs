@@ -88,15 +88,14 @@ impl World {
         self.disturb_until(&fault, until);
         self.sever(cut.fault);
         if cut.snaps {
-            self.snap(cut.fault);
+            self.snap(&self.ways(&fault));
         }
         self.queue.add(until, Task::FaultEnds(cut.fault));
     }
 
     /// Connections across a cut end, with all that is on its way.
-    fn snap(&mut self, index: usize) {
-        let ways = self.ways(&self.plan[index]);
-        for (from, to) in ways {
+    pub(super) fn snap(&mut self, ways: &[(usize, usize)]) {
+        for (from, to) in ways.iter().copied() {
             let crossing: Vec<PeerId> = self
                 .net
                 .of(from)

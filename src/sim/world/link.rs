@@ -75,6 +75,7 @@ impl World {
 
     pub(super) fn arrive(&mut self, peer: PeerId, frame: Frame) {
         if !self.net.reaches(peer) {
+            self.votes_lost += frame.message.votes().len() as u64;
             return;
         }
         let host = self.net.end(peer).host;
@@ -126,6 +127,9 @@ impl World {
         let drops = self.hosts[index].drops_after_bodies
             && matches!(&*frame.message, Message::Bodies { .. });
         for peer in peers {
+            if self.is_lost(&frame.message, peer) {
+                continue;
+            }
             self.traffic[index].sent(&frame);
             self.carry(peer, &frame);
             if drops {

@@ -12,7 +12,7 @@ use crate::types::hash::hash;
 use crate::types::rng::Rng;
 
 /// How long after a fault a host may still be late because of it.
-const AFTERMATH_MS: u64 = 180_000;
+pub(super) const AFTERMATH_MS: u64 = 180_000;
 /// A better chain that is held must be followed within this.
 const FOLLOW_MS: u64 = 10_000;
 
@@ -123,7 +123,11 @@ impl World {
 
     /// Nothing goes the ways of a fault any more.
     pub(super) fn sever(&mut self, index: usize) {
-        for (from, to) in self.ways(&self.plan[index]) {
+        self.sever_ways(&self.ways(&self.plan[index]));
+    }
+
+    pub(super) fn sever_ways(&mut self, ways: &[(usize, usize)]) {
+        for (from, to) in ways.iter().copied() {
             self.net.cut(from, to);
             self.expect_time_outs(from, to);
         }
@@ -131,7 +135,11 @@ impl World {
 
     /// The ways of a fault are open again.
     pub(super) fn mend(&mut self, index: usize) {
-        for (from, to) in self.ways(&self.plan[index]) {
+        self.mend_ways(&self.ways(&self.plan[index]));
+    }
+
+    pub(super) fn mend_ways(&mut self, ways: &[(usize, usize)]) {
+        for (from, to) in ways.iter().copied() {
             for (peer, frames) in self.net.mend(from, to) {
                 frames.iter().for_each(|frame| self.carry(peer, frame));
             }

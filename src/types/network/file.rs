@@ -324,6 +324,9 @@ mod tests {
         assert_eq!(good.id(), Network::main().id());
         assert_eq!(good.checkpoints[1].voters, Some(vec![voter]));
         assert_eq!(good.checkpoints[0].voters, None);
+        let appended =
+            base.clone() + &good.checkpoints.iter().map(Listed::to_toml).collect::<String>();
+        assert_eq!(parse(&appended), Ok(good.clone()), "as an operator adds them");
         assert_eq!(parse(&good.to_toml()), Ok(good));
         let error = |parts: &[String]| parse(&text(parts)).expect_err("it is wrong").to_string();
         let twice = error(&[listed(7, digest, ""), listed(7, digest, "")]);

@@ -54,6 +54,19 @@ impl From<&Listed> for Entry {
     }
 }
 
+/// A network file with nothing in it but this.
+#[derive(Serialize)]
+struct Part {
+    checkpoint: [Entry; 1],
+}
+
+impl Listed {
+    /// The entry as it is added to a network file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&Part { checkpoint: [Entry::from(self)] }).expect("an entry is plain data")
+    }
+}
+
 /// The key out of its bounds, and why.
 pub type Bound = Result<(), (&'static str, String)>;
 
