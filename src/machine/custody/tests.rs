@@ -1,5 +1,7 @@
 //! What of our own signatures, seen elsewhere, means what.
 
+mod forged;
+
 use std::rc::Rc;
 
 use super::{Custody, Trace, View};
@@ -98,15 +100,6 @@ impl Bed {
         self.event(at, |custody, turn, signed| {
             custody.hear(turn, message, heartbeat, signed);
         })
-    }
-
-    /// Whether a message shows a signature under our key that does not hold.
-    fn is_forged(&mut self, at: (u64, u32), message: &Message) -> bool {
-        let mut forged = false;
-        self.event(at, |custody, turn, signed| {
-            forged = custody.hear(turn, message, None, signed);
-        });
-        forged
     }
 
     fn header(&self, key: &SecretKey, at: (u64, u32), byte: u8) -> SignedHeader {
@@ -290,41 +283,6 @@ fn a_vote_for_zeros_is_no_second_vote() {
     assert_eq!(bed.hear((START, 6), &Message::Vote(zeros)), Outcome::default());
     let forged = Vote { value: Some(Hash([7; 32])), ..bed.vote(3, Step::Prepare, 0) };
     assert_eq!(bed.hear((START, 6), &Message::Vote(forged)), Outcome::default());
-}
-
-#[test]
-fn what_is_forged_under_our_key_is_found_at_the_first_signature() {
-    let mut bed = Bed::new(standing(Standing::Waiting));
-    bed.look((START, 5));
-    let place = |bed: &Bed| bed.signed.vote.map(|vote| vote.view);
-    let forged = |view| Vote { value: Some(Hash([9; 32])), ..bed.vote(view, Step::Prepare, 1) };
-    let (bad, good) = (forged(90), bed.vote(91, Step::Prepare, 1));
-    let of_peer = Vote { voter: bed::key(2).public(), ..bad };
-    assert!(bed.is_forged((START, 6), &Message::Votes(vec![of_peer, bad, good])));
-    assert_eq!(place(&bed), None, "what follows is not looked at");
-    assert!(bed.is_forged((START, 6), &Message::Vote(bad)));
-    assert!(!bed.is_forged((START, 6), &Message::Vote(of_peer)), "not our business");
-
-    // What says nothing new costs no signature, and is nobody's fault.
-    assert!(!bed.is_forged((START, 6), &Message::Vote(good)));
-    assert!(!bed.is_forged((START, 6), &Message::Vote(bad)), "of an earlier view");
-    let good = bed.header(&bed::key(OWN), (START, 6), 1);
-    let mut bad = bed.header(&bed::key(OWN), (START, 4), 1);
-    bad.header.messages_root = Hash([2; 32]);
-    let headers = Message::Headers { request: 1, headers: vec![bad.clone(), good.clone()] };
-    assert!(bed.is_forged((START, 6), &headers));
-    assert_eq!(bed.signed.block, None);
-    assert!(bed.is_forged((START, 6), &Message::NewBlock { header: bad, ids: vec![] }));
-    assert!(!bed.is_forged((START, 6), &Message::NewBlock { header: good, ids: vec![] }));
-}
-
-#[test]
-fn one_message_has_so_many_signatures_of_ours_verified_and_no_more() {
-    let mut bed = Bed::new(standing(Standing::Waiting));
-    bed.look((START, 5));
-    let votes = (0..200).map(|view| bed.vote(view, Step::Prepare, 1)).collect();
-    assert!(!bed.is_forged((START, 6), &Message::Votes(votes)));
-    assert_eq!(bed.signed.vote.map(|vote| vote.view), Some(63));
 }
 
 #[test]

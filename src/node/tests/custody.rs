@@ -184,9 +184,8 @@ fn say(world: &mut World, peer: u64, message: Message) -> Vec<Effect> {
 
 /// Who is closed, and why.
 fn closed(effects: &[Effect]) -> Vec<(PeerId, ByeReason)> {
-    let closed = effects.iter().filter_map(|effect| match effect {
-        Effect::Close { peer, reason } => Some((*peer, *reason)),
-        _ => None,
+    let closed = effects.iter().filter_map(|effect| {
+        if let Effect::Close { peer, reason } = effect { Some((*peer, *reason)) } else { None }
     });
     closed.collect()
 }
