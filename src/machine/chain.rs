@@ -261,6 +261,12 @@ impl Chain {
         HeaderVerdict::Added
     }
 
+    /// Blocks held of the juror and slot of a header.
+    pub fn twins(&self, header: &SignedHeader) -> usize {
+        let fields = &header.header;
+        self.tree.of_slot(&fields.forger, fields.round, fields.slot).count()
+    }
+
     /// Takes a header into the tree; `proven` when a certified seal says that it is good.
     fn insert(
         &mut self,
@@ -281,7 +287,7 @@ impl Chain {
     }
 
     /// Holds the bounds of the tree. What voters speak of stays, however little its chain is worth.
-    fn trim(&mut self) {
+    pub(in crate::machine::chain) fn trim(&mut self) {
         self.tree.trim(self.best.point.hash, self.wanted.map(|point| point.hash));
     }
 

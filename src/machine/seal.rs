@@ -35,7 +35,7 @@ use crate::types::network::Network;
 use crate::types::seal::{Checkpoint, Proposal, Quorum, Vote};
 use crate::types::sign::{SignState, Standing};
 
-use intake::{Intake, Item, SIGNATURES_MAX};
+use intake::{Intake, Item, SIGNATURES_MAX, Signatures};
 use open::Open;
 
 /// The machines that the voter looks at.
@@ -162,6 +162,12 @@ impl Sealing {
         self.open.as_ref()?.missing()
     }
 
+    /// The block that the open instance is about here: one that is missing, or has a prepare quorum.
+    pub fn subject(&self) -> Option<Point> {
+        let prepared = || self.open.as_ref()?.prepared().map(|quorum| &quorum.checkpoint);
+        self.missing().or_else(prepared).map(Checkpoint::point)
+    }
+
     /// The block that has a prepare quorum in an instance which has not come to an end in its first views.
     pub fn agreed(&self, index: u64, view: u32) -> Option<Point> {
         let open = self.open.as_ref().filter(|open| open.index == index && view > 0)?;
@@ -186,7 +192,7 @@ impl Sealing {
             let is_of_use = |vote: &Vote| open.is_of_use(now, vote);
             let rules = (&*open.electorate, &*self.network, &self.verifier);
             let Some(checked) = self.intake.next(&mut left, is_of_use, rules) else { break };
-            if !checked.holds {
+            if checked.signatures == Signatures::Forged {
                 self.intake.forget(checked.from);
             }
             open.take(turn, view, checked, &mut outcomes);

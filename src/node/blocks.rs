@@ -25,6 +25,8 @@ use crate::types::tx::Tx;
 const EARLY_MAX: usize = 16;
 /// Of one peer, so that none can fill the place of the others.
 const EARLY_OF_PEER_MAX: usize = 2;
+/// Blocks of one juror for one slot, while voters speak of a block that is not here and may stand on any of them.
+const TWINS_MAX: usize = 4;
 /// While old blocks are fetched, others hear of our tip this often.
 const TIP_EVERY_MS: u64 = 10_000;
 
@@ -82,8 +84,9 @@ impl Node {
         ids: &[TxId],
     ) {
         let shared = Rc::new(header.clone());
-        // A third block of a slot, too, when voters may have agreed on it (§8).
-        let named = self.is_awaited(header);
+        // A third block of a slot, too, when voters may have agreed on it or on one above it (§8).
+        let asked = self.sealing.missing().is_some_and(|it| it.point() == point);
+        let named = asked || self.is_awaited(header) && self.chain.twins(header) < TWINS_MAX;
         let verdict = self.chain.add_header(turn.now, shared, named, &turn.db);
         self.show_double(turn, from, header, ids);
         match verdict {

@@ -41,8 +41,7 @@ impl Node {
             may_sign: self.timekeeper.distrust().is_none() && !self.is_barred(),
         };
         let outcomes = self.sealing.tick(turn, &view, &mut self.signed);
-        let missing = self.sealing.missing().map(|checkpoint| checkpoint.point());
-        if self.chain.want(missing) {
+        if self.chain.want(self.sealing.subject()) {
             self.sync.wake();
         }
         for outcome in outcomes {
@@ -72,6 +71,9 @@ impl Node {
             let ids = self.ids_of(turn, &header.point());
             turn.out.send(to, Message::NewBlock { header: (*header).clone(), ids });
         }
+        // A block that is announced is taken for our tip: who thinks us on another one would not forge.
+        let tip = self.own_tip(turn.now);
+        turn.out.send(to, Message::Tip(tip));
     }
 
     /// More than two thirds have committed: their votes are a certificate.

@@ -23,6 +23,8 @@ impl Chain {
             }
         }
         self.drop_beside(seal, path.as_ref(), db);
+        // Not before: the sealed block may have been the one worth least.
+        self.trim();
     }
 
     /// Drops the blocks in memory that are beside a seal, with all above them.

@@ -82,6 +82,7 @@ impl Chain {
         self.load_state(round, db)?;
         let lowest = recent.last().map_or(tip.height, |(point, _, _)| point.height);
         self.load_tree(lowest, db);
+        self.trim();
         Ok(recent.into_iter().rev().flat_map(|(_, _, body)| body).collect())
     }
 
@@ -156,7 +157,7 @@ impl Chain {
         Ok(recent)
     }
 
-    /// All stored headers from a height on: the best chain and what stands beside it.
+    /// All stored headers from a height on: the best chain and what stands beside it. To be trimmed then.
     pub(super) fn load_tree(&mut self, from: Height, db: &dyn Reader) {
         let mut key = records::height_key(from);
         while let Some((found, value)) = db.next(Table::Headers, &key) {
@@ -185,7 +186,6 @@ impl Chain {
             });
             self.consider(point, db);
         }
-        self.trim();
     }
 
     fn parent_is_full_at_load(&self, header: &Header, from: Height, db: &dyn Reader) -> bool {

@@ -32,8 +32,19 @@ pub enum Item {
 pub struct Checked {
     pub from: PeerId,
     pub item: Item,
-    /// Whether all its signatures hold.
-    pub holds: bool,
+    pub signatures: Signatures,
+}
+
+/// What its signatures are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signatures {
+    /// They hold.
+    Good,
+    /// Its own does not: nobody honest passes that on.
+    Forged,
+    /// Its quorum is none of our voters. They are named by position, so that an honest peer on the other side of a split
+    /// has others.
+    Foreign,
 }
 
 #[derive(Debug)]
@@ -110,7 +121,7 @@ impl Intake {
                 Item::Proposal(proposal) => {
                     let vote = check_vote(&proposal.vote, network, verifier, left);
                     match &proposal.prepared {
-                        Some(quorum) if vote => {
+                        Some(quorum) if vote == Signatures::Good => {
                             let rest = (network, verifier, left);
                             check_quorum(quorum, electorate, &mut waiting.done, rest)
                         }
@@ -122,19 +133,19 @@ impl Intake {
                     check_quorum(quorum, electorate, &mut waiting.done, rest)
                 }
             };
-            let Some(holds) = verdict else {
+            let Some(signatures) = verdict else {
                 self.waiting.push_front(waiting);
                 return None;
             };
-            return Some(Checked { from: waiting.from, item: waiting.item, holds });
+            return Some(Checked { from: waiting.from, item: waiting.item, signatures });
         }
         None
     }
 }
 
-fn check_vote(vote: &Vote, network: &Network, verifier: &Verifier, left: &mut usize) -> bool {
+fn check_vote(vote: &Vote, network: &Network, verifier: &Verifier, left: &mut usize) -> Signatures {
     *left = left.saturating_sub(1);
-    vote.is_signed(network, verifier)
+    if vote.is_signed(network, verifier) { Signatures::Good } else { Signatures::Forged }
 }
 
 /// Goes on where the last event stopped; nothing while signatures are left.
@@ -143,9 +154,9 @@ fn check_quorum(
     electorate: &Electorate,
     done: &mut usize,
     (network, verifier, left): (&Network, &Verifier, &mut usize),
-) -> Option<bool> {
+) -> Option<Signatures> {
     if electorate.check_weight(quorum).is_err() {
-        return Some(false);
+        return Some(Signatures::Foreign);
     }
     for vote in electorate.votes(quorum, Step::Prepare).skip(*done) {
         if *left == 0 {
@@ -154,8 +165,8 @@ fn check_quorum(
         *left -= 1;
         *done += 1;
         if !vote.is_signed(network, verifier) {
-            return Some(false);
+            return Some(Signatures::Foreign);
         }
     }
-    Some(true)
+    Some(Signatures::Good)
 }

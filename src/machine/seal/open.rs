@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::instance::{Input, Instance, Output, timeout_ms};
-use super::intake::{Checked, Item};
+use super::intake::{Checked, Item, Signatures};
 use super::judge::{Basis, Judge};
 use super::own::{OwnVotes, Wanted};
 use super::pace::Pace;
@@ -159,9 +159,10 @@ impl Open {
         checked: Checked,
         outcomes: &mut Vec<Outcome>,
     ) {
-        if !checked.holds {
-            outcomes.push(Outcome::Blame(checked.from));
-            return;
+        match checked.signatures {
+            Signatures::Good => {}
+            Signatures::Forged => return outcomes.push(Outcome::Blame(checked.from)),
+            Signatures::Foreign => return,
         }
         match checked.item {
             Item::Vote(vote) => {
@@ -194,7 +195,8 @@ impl Open {
         outcomes: &mut Vec<Outcome>,
     ) {
         let Some(cast) = Cast::of(&proposal.vote, &self.electorate) else { return };
-        if !self.admits(turn.now.mono, &cast)
+        if !self.is_news(&proposal)
+            || !self.admits(turn.now.mono, &cast)
             || self.proposer(view.chain.network(), cast.view) != Some(cast.voter)
         {
             return;

@@ -2,6 +2,7 @@
 //! voters that go on to later views, at their pace (`docs/protocol.md` §10, §11).
 
 use super::Open;
+use crate::machine::seal::proposals::Proposed;
 use crate::machine::seal::votes::Cast;
 use crate::types::clock::Monotonic;
 use crate::types::network::Network;
@@ -47,16 +48,24 @@ impl Open {
             });
         let room =
             self.proposals.len() < PROPOSALS_MAX || self.proposals.keys().last() > Some(&vote.view);
-        let is_new = self.proposals.get(&vote.view) != Some(proposal);
         let Some(cast) = Cast::of(vote, &self.electorate) else { return false };
         let room = room && !self.instance.is_full(&cast);
-        in_time && whole && room && is_new && {
+        in_time && whole && room && self.is_news(proposal) && {
             if Some(vote.view) > self.instance.view() {
                 self.may_be_later(now, &cast)
             } else {
                 self.proposer(network, vote.view) == Some(cast.voter)
             }
         }
+    }
+
+    /// Whether a proposal is not held, or not with a quorum as late. It is not part of what the proposer signs: whoever
+    /// relays a proposal could take it away.
+    pub(super) fn is_news(&self, proposal: &Proposal) -> bool {
+        let of_view = self.instance.proposals().of_view(proposal.vote.view);
+        let same = |held: &Proposed| Some(held.value) == proposal.vote.value;
+        let rests_on = proposal.prepared.as_ref().map(|quorum| quorum.view);
+        of_view.filter(same).all(|held| rests_on > held.prepared)
     }
 
     /// Whether a voter may go on to a view that is later than ours, now that its signature holds.

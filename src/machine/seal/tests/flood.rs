@@ -13,7 +13,7 @@ use crate::types::clock::{Height, Monotonic, Round};
 use crate::types::hash::{BlockHash, Hash};
 use crate::types::key::{Purpose, Verifier};
 use crate::types::network::Network;
-use crate::types::seal::{Checkpoint, Proposal, Step, Vote};
+use crate::types::seal::{Checkpoint, Proposal, Quorum, Step, Vote};
 use crate::types::sign::SignState;
 
 const SLOT_MS: u64 = 180_000;
@@ -212,4 +212,38 @@ fn who_proposes_in_later_views_is_looked_up_at_the_pace_of_its_voters() {
         assert_eq!(bed.propose(&bed.proposal(by, later, byte)), waits, "value {byte}");
         bed.tick();
     }
+}
+
+#[test]
+fn a_proposal_robbed_of_its_quorum_says_nothing_new() {
+    let mut bed = Bed::new();
+    bed.move_to(1);
+    let electorate = bed.seals.electorate().clone();
+    let beacon = bed.chain.sealed().state.beacon;
+    let proposer = electorate.proposer(&bed.network, &beacon, 1, 1);
+    let by = |founder: &u8| proposer == electorate.position(&bed::key(*founder).public());
+    let Some(founder) = (2..=4).find(by) else { panic!("the view is ours: take another") };
+    let robbed = bed.proposal(founder, 1, 1);
+    let value = Some(robbed.checkpoint.id());
+    let prepare = |founder: u8| {
+        let key = bed::key(founder);
+        let vote = Vote::sign((1, 0, Step::Prepare), value, &key, &bed.network, &bed.theirs);
+        (electorate.position(&key.public()).expect("a founder"), vote.signature)
+    };
+    let mut signed: Vec<_> = (1..=4).map(prepare).collect();
+    signed.sort_by_key(|(position, _)| *position);
+    let signatures = signed.into_iter().map(|(_, signature)| signature).collect();
+    let quorum = Quorum { checkpoint: robbed.checkpoint, view: 0, voters: vec![15], signatures };
+    let whole = Proposal { prepared: Some(quorum.clone()), ..robbed.clone() };
+    // Robbed first, it can still become whole, but not the other way round.
+    for (proposal, waits) in [(&robbed, 1), (&robbed, 0), (&whole, 1), (&whole, 0), (&robbed, 0)] {
+        assert_eq!(bed.propose(proposal), waits, "{proposal:?}");
+        assert!(bed.tick().is_empty());
+    }
+    // The honest other side of a split has other voters at these positions.
+    let foreign = Quorum { view: 1, ..quorum };
+    bed.sealing.prepared(PeerId(1), &foreign);
+    assert_eq!(bed.sealing.intake.len(), 1);
+    assert!(bed.tick().is_empty(), "its sender is not blamed");
+    assert_eq!(bed.sealing.intake.len(), 0);
 }

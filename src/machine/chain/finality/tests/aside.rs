@@ -57,3 +57,23 @@ fn what_the_best_chain_has_left_is_gone_back_to_when_it_is_sealed() {
         one.restart();
     }
 }
+
+#[test]
+fn what_was_the_worst_of_many_tips_is_gone_to_when_it_is_sealed() {
+    let (mut one, mut other) = two();
+    let own = one.round(4, &[1, 2], &[]);
+    let agreed = own[1].header.point();
+    let seal = one.seal_of(&agreed);
+    for block in other.round(4, &[0, 1, 2], &[]) {
+        assert_eq!(one.take(&block), HeaderVerdict::Added);
+    }
+    // A juror shows header after header of its slot, and no body.
+    for after_ms in 1..=70 {
+        one.header(&other.forge((Round(5), Slot(0)), Vec::new(), after_ms));
+    }
+    assert!(one.chain.entry(&agreed.hash).is_none(), "there are better ones than may be held");
+    assert_eq!(one.chain.round_of_full(&agreed, &one.disk), Some(Round(4)));
+    assert_eq!(one.certify(&seal), SealVerdict::Added);
+    assert_eq!(one.chain.best().point, agreed);
+    assert_eq!(one.chain.sealed().checkpoint, seal.certificate.checkpoint);
+}
