@@ -1,4 +1,4 @@
-//! What must hold, looked at after every event: the list of `docs/quality.md`, as far as there are no seals yet.
+//! What must hold, looked at after every event: of blocks and messages here, of chains, votes and seals in the files below.
 //!
 //! A check sees what a host did, its disk and the true time; it believes nothing that the node says of itself, except
 //! where the question is whether it says so.
