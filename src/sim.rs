@@ -25,6 +25,6 @@ mod world;
 /// Runs that are about one thing, with what they measure.
 pub mod scenario;
 
-pub use checks::Violation;
+pub use checks::{Misvotes, Violation};
 pub use faults::{Fault, FaultKind, Mix};
 pub use report::{NODES_MAX, Options, ROUNDS_MAX, Report, run, run_plan, shrink};

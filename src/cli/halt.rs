@@ -6,10 +6,12 @@ use argh::{ArgsInfo, FromArgs};
 
 use super::api::{self, Api};
 use super::config::{Config, Layers};
+use super::duration::words;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
 use crate::machine::halt;
+use crate::shell::clock::SystemClock;
 use crate::shell::document::{Document, Evidence, HaltDocument};
 use crate::shell::driver::RunError;
 use crate::shell::store::{Store, StoreError};
@@ -96,8 +98,12 @@ impl Show {
         }
         let document: HaltDocument = api::parse(&text)?;
         match &document.evidence {
-            None => out.line("not halted")?,
             Some(evidence) => print(evidence, out)?,
+            None if document.unreadable => {
+                out.line("halted, and the record of it cannot be read: the node does not start.")?;
+                out.line("What to do: docs/operating.md#halt")?;
+            }
+            None => out.line("not halted")?,
         }
         Ok(Exit::Done)
     }
@@ -112,6 +118,8 @@ impl Clear {
         close(store)?;
         if self.json {
             out.line(to_json(&document))?;
+        } else if document.unreadable {
+            out.line("cleared: a record of a halt that could not be read; the node starts again")?;
         } else if document.halted {
             out.line("cleared: the node goes on when it is started again")?;
         } else {
@@ -123,6 +131,8 @@ impl Clear {
 
 fn print(evidence: &Evidence, out: &mut Output) -> Result<(), Failure> {
     out.line(format_args!("halted: {} ({})", evidence.message, evidence.code))?;
+    let ago = words(SystemClock::start().now().wall.since(evidence.at));
+    out.line(format_args!("{:<12} {} (unix seconds), {ago} ago", "at", evidence.at.0 / 1000))?;
     let checkpoint = |name: &str, of: &Checkpoint| {
         let Checkpoint { index, round, height, block, state, .. } = of;
         let place = format!("seal {index}, round {round}, height {height}");
@@ -140,7 +150,7 @@ fn print(evidence: &Evidence, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("{:<12} {state}", "our state"))?;
     }
     out.line("The node forges and votes no more. `halt show --json` has all the evidence: give it to the operators of")?;
-    out.line("the other masternodes before you do anything. Then stop the node, and `hypernode halt clear`.")
+    out.line("the other masternodes before you do anything. What to do: docs/operating.md#halt")
 }
 
 fn configuration(file: Option<&Path>) -> Result<Config, Failure> {
@@ -159,9 +169,12 @@ fn open(config: &Config) -> Result<Store, Failure> {
 
 fn read(store: &Store) -> Result<HaltDocument, Failure> {
     let reader = store.reader();
-    let record = halt::read(&reader);
+    let document = match halt::Halt::open(&reader) {
+        Ok(halt) => HaltDocument::new(halt.record()),
+        Err(_) => HaltDocument::unreadable(),
+    };
     reader.finish().map_err(refused)?;
-    Ok(HaltDocument::new(record.as_ref()))
+    Ok(document)
 }
 
 /// A database that was not closed in order by its node is still to be checked by it.

@@ -241,7 +241,7 @@ fn show(out: &mut Output, json: bool, look: &Look, network: &Network) -> Outcome
     }
     let standing = state.standing;
     let doubt = if let Standing::Unproven(doubt) = standing { Some(doubt) } else { None };
-    out.line(format_args!("standing  {standing}"))?;
+    out.line(format_args!("standing  {}: {standing}", document::word(standing)))?;
     if let Some(doubt) = doubt {
         out.line(format_args!("          nothing is signed: {}", advice(doubt)))?;
     }

@@ -131,9 +131,10 @@ fn tell(report: &Report, elapsed_ms: u128, out: &mut Output) -> Result<(), Failu
         list(missed.collect())
     ))?;
     out.line(format_args!(
-        "{}, decided in {}",
+        "{}, decided in {}; two votes for one step seen {} times",
         count(report.seals, "seal"),
         count(report.views, "view"),
+        report.misvotes.doubles,
     ))?;
     if report.conflicts > 0 {
         let broken = format!(
@@ -147,7 +148,7 @@ fn tell(report: &Report, elapsed_ms: u128, out: &mut Output) -> Result<(), Failu
     out.line(format_args!(
         "blocks refused: {}; two for one slot seen {} times",
         list(refused.collect()),
-        report.equivocations
+        report.two_blocks
     ))?;
     out.line(format_args!(
         "{} in {}.{:03} s, {} in the chain, {} sent a node",

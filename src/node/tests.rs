@@ -45,6 +45,8 @@ struct World {
     voted: BTreeMap<(PublicKey, u64, u32, Step), BTreeSet<Option<Hash>>>,
     /// Blocks that node 1 has said it holds.
     stored: Vec<BlockHash>,
+    /// Views after the first that node 0 has said it enters, with their indices.
+    entered: Vec<(u64, u32)>,
 }
 
 /// In the event of its so manieth vote from now on, after so many of the effects.
@@ -71,6 +73,7 @@ impl World {
             voted: BTreeMap::new(),
             death: None,
             stored: Vec::new(),
+            entered: Vec::new(),
         };
         for index in 0..usize::from(count) {
             let node = world.open(index);
@@ -164,7 +167,12 @@ impl World {
                     self.stored.push(point.hash);
                 }
             }
-            Effect::Reply { .. } | Effect::Note(_) => {}
+            Effect::Note(note) => {
+                if let Note::ViewEntered { index, view } = note {
+                    self.entered.push((index, view));
+                }
+            }
+            Effect::Reply { .. } => {}
         }
         Vec::new()
     }

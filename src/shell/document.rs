@@ -16,10 +16,12 @@ use crate::types::network::Network;
 use crate::types::tx::{Body, Tx};
 
 mod halt;
+mod health;
 mod listing;
 mod seal;
 
 pub use halt::{Evidence, HaltDocument};
+pub use health::HealthDocument;
 pub use listing::ListingDocument;
 pub use seal::{CertificateDocument, SealDocument, VoterDocument};
 
@@ -56,14 +58,6 @@ pub struct StatusDocument {
     /// Absent when the storage failed.
     #[serde(flatten)]
     pub status: Option<Status>,
-}
-
-/// `hypernode.health/1`.
-#[derive(Debug, Serialize)]
-pub struct HealthDocument {
-    pub health: &'static str,
-    /// What is wrong; null while nothing is.
-    pub why: Option<String>,
 }
 
 /// `hypernode.peers/1`.

@@ -1,9 +1,10 @@
-//! What must hold, looked at after every event: the list of `docs/quality.md`, as far as there are no seals yet.
+//! What must hold, looked at after every event: of blocks and messages here, of chains, votes and seals in the files below.
 //!
 //! A check sees what a host did, its disk and the true time; it believes nothing that the node says of itself, except
 //! where the question is whether it says so.
 
 mod chain;
+mod misvotes;
 mod seals;
 mod votes;
 
@@ -21,12 +22,14 @@ use crate::machine::status::Status;
 use crate::rules::refusal::Refusal;
 use crate::types::block::{Point, SignedHeader, genesis};
 use crate::types::clock::{Round, Slot};
+use crate::types::evidence::{Offence, OffenceKind};
 use crate::types::hash::{BlockHash, TxId};
 use crate::types::key::PublicKey;
 use crate::types::message::{ByeReason, Message};
 use crate::types::sign::{BlockRecord, Standing};
 use crate::types::tx::{Tx, TxKey};
 use chain::Held;
+pub use misvotes::Misvotes;
 use seals::SealWatch;
 use votes::Votes;
 
@@ -88,7 +91,8 @@ pub struct Checks {
     pub messages: BTreeMap<TxId, Seen>,
     /// Blocks that honest hosts refused, by code, and slots in which they saw two blocks.
     pub refused: BTreeMap<&'static str, u64>,
-    pub equivocations: u64,
+    pub two_blocks: u64,
+    misvotes: Misvotes,
     /// Keys of messages that honest hosts held when the network healed, with how many did.
     pub due: BTreeMap<TxKey, u32>,
 }
@@ -116,7 +120,8 @@ impl Checks {
             duties: BTreeMap::new(),
             messages: BTreeMap::new(),
             refused: BTreeMap::new(),
-            equivocations: 0,
+            two_blocks: 0,
+            misvotes: Misvotes::default(),
             due: BTreeMap::new(),
             cast,
         }
@@ -153,6 +158,9 @@ impl Checks {
         }
         if let Message::Messages(list) = message {
             list.iter().for_each(|tx| self.message_sent(time, tx));
+        }
+        if let Message::Vote(vote) = message {
+            self.vote_passed(time, index, &hosts[index], vote);
         }
         self.votes_sent(time, index, hosts, message);
     }
@@ -240,7 +248,10 @@ impl Checks {
                 self.blamed(time, index, hosts, key.or(at), *reason);
             }
             Note::MessageAccepted { id } => self.accepted(time, index, &hosts[index], id),
-            Note::Equivocation(_) => self.equivocations += 1,
+            Note::Equivocation(Offence { kind, .. }) => match kind {
+                OffenceKind::Blocks { .. } => self.two_blocks += 1,
+                OffenceKind::Votes { .. } => self.misvotes.doubles += 1,
+            },
             Note::SignState { standing: Standing::Unproven(_), .. } => {
                 if hosts[index].honest && !self.may_doubt.contains(&index) {
                     self.violation(time, Some(index), format!("{note:?}"));

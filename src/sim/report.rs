@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::cast::{Cast, Shape};
-use super::checks::Violation;
+use super::checks::{Misvotes, Violation};
 use super::faults::{Fault, FaultKind, Mix, Stage, draw, may_break};
 use super::traffic::Traffic;
 use super::world::{Task, World};
@@ -52,7 +52,9 @@ pub struct Report {
     pub missed: BTreeMap<&'static str, u64>,
     /// Blocks that hosts refused, by code, and how often they saw two blocks for a slot.
     pub refused: BTreeMap<&'static str, u64>,
-    pub equivocations: u64,
+    pub two_blocks: u64,
+    /// What Byzantine voters said.
+    pub misvotes: Misvotes,
     /// Seals that the network ends with, and the views that it took to decide them.
     pub seals: u64,
     pub views: u64,
@@ -273,7 +275,8 @@ fn report(options: &Options, plan: Vec<Fault>, world: &World) -> Report {
         forged,
         missed,
         refused: world.checks.refused.clone(),
-        equivocations: world.checks.equivocations,
+        two_blocks: world.checks.two_blocks,
+        misvotes: world.checks.misvotes(),
         seals: world.seals(),
         views: world.checks.seals.views(),
         conflicts: world.checks.seals.conflicts().count() as u64,

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use hypernode::sim::{self, Options};
 use serde_json::Value;
 
 /// A run of the binary with nothing of ours in its environment.
@@ -406,4 +407,23 @@ fn a_node_says_why_it_does_not_start() {
     assert!(bad(78, &[&run[..], &["--log", "loud"]].concat()).contains("--log: log: "));
     let output = command(&run).env("HYPERNODE_LIVES_WITH", "1").output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_simulation_says_in_json_what_became_of_seals() {
+    let fields = |seed: &str, rounds: u32, faults: &str| {
+        let count = rounds.to_string();
+        let said = ["--seed", seed, "--nodes", "4", "--rounds", &count, "--faults", faults];
+        let said = json(&good(&[&["sim", "--json"], &said[..]].concat()));
+        let faults = faults.parse().expect("a mix");
+        let report = sim::run(&Options { seed: seed.to_owned(), nodes: 4, rounds, faults });
+        assert_eq!((&said["violations"], &said["blocks"]), (&0.into(), &report.blocks.into()));
+        let fields = [report.seals, report.views, report.halted];
+        assert_eq!(["seals", "views", "halted"].map(|name| said[name].clone()), fields);
+        fields
+    };
+    assert_eq!(fields("1", 3, "none"), [3, 3, 0], "each round in its first view");
+    // Half of the voters lie. A change of the rules may ask for another seed with which it comes to that.
+    let [seals, views, halted] = fields("11", 4, "byzantine=2");
+    assert!(views > seals && halted > 0, "{seals} seals, {views} views, {halted} halted");
 }

@@ -89,10 +89,13 @@ fn the_evidence_of_a_stopped_node_is_shown_whole_and_cleared_by_its_operator() {
     for byte in ["05", "06"] {
         assert!(shown.contains(&format!("block {}", byte.repeat(32))), "{shown}");
     }
+    assert!(shown.contains("1700000000 (unix seconds), "), "{shown}");
+    let advice = shown.lines().last().unwrap();
+    assert!(advice.ends_with("docs/operating.md#halt") && !advice.contains("clear"), "{advice}");
     let json: Value = serde_json::from_str(&good(dir.path(), &["show", "--json"])).unwrap();
     assert_eq!((&json["schema"], &json["halted"]), (&"hypernode.halt/1".into(), &true.into()));
     let evidence = &json["evidence"];
-    assert_eq!(evidence["code"], "certificates");
+    assert_eq!((&evidence["code"], &json["unreadable"]), (&"certificates".into(), &false.into()));
     assert_eq!(evidence["at"], 1_700_000_000_000_u64);
     assert_eq!(evidence["certificates"][1]["checkpoint"]["block"], "06".repeat(32));
     assert_eq!(evidence["certificates"][0]["signatures"][0], "05".repeat(64));
@@ -131,7 +134,19 @@ fn nothing_is_cleared_under_the_feet_of_a_node_and_nothing_where_there_is_none()
 fn a_record_that_cannot_be_read_is_cleared_too() {
     let dir = directory();
     leave(dir.path(), vec![1, 2, 3]);
-    good(dir.path(), &["clear"]);
+    let shown = good(dir.path(), &["show"]);
+    assert!(shown.contains("cannot be read") && shown.contains("operating.md#halt"), "{shown}");
+    let unreadable: Value = serde_json::from_str(&good(dir.path(), &["show", "--json"])).unwrap();
+    assert_eq!((&unreadable["halted"], &unreadable["unreadable"]), (&true.into(), &true.into()));
+    assert_eq!(unreadable["evidence"], Value::Null);
+    let cleared: Value = serde_json::from_str(&good(dir.path(), &["clear", "--json"])).unwrap();
+    assert_eq!(cleared, unreadable);
+    assert_eq!(good(dir.path(), &["show"]), "not halted\n");
+
+    leave(dir.path(), vec![1, 2, 3]);
+    let said = good(dir.path(), &["clear"]);
+    assert!(said.starts_with("cleared: ") && said.contains("not be read"), "{said}");
+    assert!(good(dir.path(), &["clear"]).contains("nothing to clear"));
     let store = store(dir.path());
     let reader = store.reader();
     let left = hypernode::machine::records::Reader::get(&reader, Table::Halt, b"halt");

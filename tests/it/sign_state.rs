@@ -82,7 +82,12 @@ impl Node {
 
     fn standing(&self) -> Value {
         let shown = self.show();
-        if shown["doubt"].is_null() { shown["standing"].clone() } else { shown["doubt"].clone() }
+        let word = if shown["doubt"].is_null() { &shown["standing"] } else { &shown["doubt"] };
+        // The text calls it as JSON does.
+        let line = format!("standing  {}: ", word.as_str().unwrap());
+        let text = self.good(&["show"]);
+        assert!(text.lines().any(|of| of.starts_with(&line)), "{line:?} is not in {text}");
+        word.clone()
     }
 
     /// Imports a document; the exit code.

@@ -30,10 +30,8 @@ impl Document {
     /// The document of a state.
     pub fn new(network: &Network, public_key: PublicKey, state: &SignState) -> Document {
         let (standing, doubt) = match state.standing {
-            Standing::Proven => ("proven", None),
-            Standing::New => ("new", None),
-            Standing::Waiting => ("waiting", None),
             Standing::Unproven(doubt) => ("unproven", Some(doubt)),
+            of @ (Standing::Proven | Standing::New | Standing::Waiting) => (word(of), None),
         };
         Document {
             schema: SCHEMA.to_owned(),
@@ -82,5 +80,19 @@ impl Document {
             return Err("no checkpoint is named by zeros".to_owned());
         }
         Ok(SignState { block: self.block, vote: self.vote, standing: Standing::Proven })
+    }
+}
+
+/// How the documentation calls a standing: the doubt, as JSON has it, when there is one.
+pub fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Proven => "proven",
+        Standing::New => "new",
+        Standing::Waiting => "waiting",
+        Standing::Unproven(Doubt::Missing) => "missing",
+        Standing::Unproven(Doubt::Older) => "older",
+        Standing::Unproven(Doubt::Copied) => "copied",
+        Standing::Unproven(Doubt::Retired) => "retired",
+        Standing::Unproven(Doubt::Elsewhere) => "elsewhere",
     }
 }

@@ -51,6 +51,31 @@ fn status_says_for_whom_sealing_waits() {
     assert_eq!((seal.round, seal.age_rounds, seal.open), (Round(2), Some(1), None));
 }
 
+#[test]
+fn a_view_whose_proposer_is_missing_comes_to_nothing_and_that_is_said() {
+    let mut network = (*network(2)).clone();
+    // Node 0 has more than two thirds of the weight; the proposers are drawn without regard to it.
+    network.founders[0].weight = 3;
+    let mut world = World::of(Rc::new(network), 2);
+    world.run_until(6 * SLOT_MS);
+    assert_eq!(world.nodes[0].status(world.now()).seal.index, 1);
+    assert_eq!(world.entered, [], "each proposer was there");
+
+    world.down = Some(1);
+    world.deliver(0, Event::Disconnected { peer: PeerId(1), fault: Fault::None });
+    world.run_until(12 * 6 * SLOT_MS);
+    let seal = world.nodes[0].status(world.now()).seal;
+    assert!(seal.index >= 10 && seal.age_rounds <= Some(2), "it seals alone: {seal:?}");
+    let entered = &world.entered;
+    assert!(entered.iter().any(|(index, view)| *index > 1 && *view == 1), "{entered:?}");
+    assert!(entered.iter().all(|(_, view)| *view > 0), "the first is no news: {entered:?}");
+    // One after the other, and none twice.
+    assert!(entered.is_sorted_by(|a, b| a < b), "{entered:?}");
+    for (index, view) in entered.iter().filter(|(_, view)| *view > 1) {
+        assert!(entered.contains(&(*index, view - 1)), "{entered:?}");
+    }
+}
+
 /// Node 0 dies in the event of a vote of its in round 0, after so many of its effects, and comes back later. Whether it
 /// came to that.
 fn dies_voting(vote: usize, effects: usize, away_ms: u64) -> bool {

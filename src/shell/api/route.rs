@@ -80,17 +80,13 @@ pub async fn submit(view: &View, body: &[u8]) -> Answered {
 fn health(view: &View) -> Answered {
     let engine = view.engine.borrow();
     let status = engine.status(view.clock.now());
-    let why = match &status {
-        Ok(status) => status.halt.as_ref().map(|halt| halt.message.clone()),
-        Err(failure) => Some(failure.cause.clone()),
+    let status = status.as_ref().map_err(|failure| *failure);
+    let code = match State::of(status) {
+        State::Running => StatusCode::OK,
+        State::Syncing => StatusCode::PARTIAL_CONTENT,
+        State::Halted | State::StorageFailed => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let (code, health) = match State::of(status.as_ref().map_err(|failure| *failure)) {
-        State::Running => (StatusCode::OK, "healthy"),
-        State::Syncing => (StatusCode::PARTIAL_CONTENT, "syncing"),
-        State::Halted => (StatusCode::SERVICE_UNAVAILABLE, "halted"),
-        State::StorageFailed => (StatusCode::SERVICE_UNAVAILABLE, "storage_failed"),
-    };
-    Ok((code, Document::new("hypernode.health/1", HealthDocument { health, why }).to_json()))
+    Ok((code, Document::new("hypernode.health/1", HealthDocument::new(status)).to_json()))
 }
 
 fn status(view: &View) -> Answered {

@@ -6,9 +6,12 @@ use serde_json::Value;
 
 use super::*;
 use crate::machine::halt::{HaltReason, HaltRecord};
+use crate::machine::note::ClockDistrust;
 use crate::machine::records::{Batch, Table};
+use crate::machine::status::{OpenSeal, Status};
 use crate::rules::refusal::Refusal;
 use crate::shell::client;
+use crate::shell::document::HealthDocument;
 use crate::shell::engine::Parts;
 use crate::shell::guard::Guard;
 use crate::shell::store::Store;
@@ -17,7 +20,8 @@ use crate::types::clock::{Round, Timestamp};
 use crate::types::hash::Hash;
 use crate::types::key::{SecretKey, Verifier};
 use crate::types::network::Network;
-use crate::types::seal::{Checkpoint, Quorum};
+use crate::types::seal::{Checkpoint, Quorum, Step};
+use crate::types::sign::Doubt;
 use crate::types::tx::{Body as TxBody, Tx};
 use crate::types::{codec, hex};
 
@@ -203,6 +207,64 @@ fn a_node_that_has_halted_is_not_healthy_and_says_why() {
     assert_eq!((status, &shown["state"]), (200, &"halted".into()));
     assert_eq!(shown["halt"]["index"], 1);
     assert_eq!((bad, code(&error)), (400, "bad_query"));
+}
+
+#[test]
+fn health_says_what_is_waited_for_and_why_nothing_is_signed() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let engine = engine(dir.path(), &Batch::default());
+    let mut well = engine.status(SystemClock::start().now()).expect("its storage works");
+    well.masternode = true;
+    well.clock.distrust = None;
+    let after = |change: &dyn Fn(&mut Status)| {
+        let mut status = well.clone();
+        change(&mut status);
+        let HealthDocument { health, why } = HealthDocument::new(Ok(&status));
+        (health, why.unwrap_or_default())
+    };
+    let late = OpenSeal {
+        index: 3,
+        view: 1,
+        step: Step::Prepare,
+        open_ms: 1,
+        late: true,
+        voted_percent: 60,
+        needed_percent: 67,
+        missing: vec![],
+        missing_count: 1,
+    };
+    assert_eq!(after(&|_| ()), ("healthy", String::new()));
+    let doubt = |status: &mut Status| {
+        status.sign_state.proven = false;
+        status.sign_state.doubt = Some(Doubt::Older);
+    };
+    let (health, why) = after(&doubt);
+    assert_eq!(health, "healthy");
+    assert_eq!(why, format!("nothing is signed: {}", Doubt::Older));
+    let (_, why) = after(&|status| {
+        status.sign_state.proven = false;
+        status.sign_state.ready_in = Some(Round(7));
+    });
+    assert!(why.starts_with("nothing is signed: ") && why.ends_with("until round 7"), "{why}");
+    let stepped = |status: &mut Status| status.clock.distrust = Some(ClockDistrust::Stepped);
+    let (health, why) = after(&stepped);
+    assert_eq!(
+        (health, why),
+        ("healthy", format!("nothing is signed: {}", ClockDistrust::Stepped))
+    );
+    let (health, why) = after(&|status| status.seal.open = Some(late.clone()));
+    assert_eq!((health, why.as_str()), ("healthy", "seal 3 is late: sealing needs 67 %, has 60 %"));
+    let in_time = OpenSeal { late: false, ..late.clone() };
+    assert_eq!(after(&|status| status.seal.open = Some(in_time.clone())).1, "");
+    let (health, why) = after(&|status| (status.sync.behind, status.sync.target) = (true, Some(9)));
+    assert_eq!(health, "syncing");
+    assert_eq!(why, "fetches blocks that others have: at height 0 of 9");
+    let (health, why) = after(&|status| {
+        doubt(status);
+        stepped(status);
+        status.masternode = false;
+    });
+    assert_eq!((health, why.as_str()), ("healthy", ""), "an observer signs nothing anyway");
 }
 
 #[test]

@@ -14,8 +14,11 @@ use crate::types::seal::{Checkpoint, Quorum, Voter};
 #[derive(Debug, Serialize, Deserialize)]
 pub struct HaltDocument {
     pub halted: bool,
-    /// Null while the node has not halted.
+    /// Null while the node has not halted, and when its record cannot be read.
     pub evidence: Option<Evidence>,
+    /// There is a record that cannot be read: the node does not start.
+    #[serde(default)]
+    pub unreadable: bool,
 }
 
 /// What stopped the node.
@@ -43,7 +46,13 @@ pub struct Evidence {
 impl HaltDocument {
     /// The document of a node that has halted for this, or not.
     pub fn new(record: Option<&HaltRecord>) -> HaltDocument {
-        HaltDocument { halted: record.is_some(), evidence: record.map(Evidence::new) }
+        let evidence = record.map(Evidence::new);
+        HaltDocument { halted: record.is_some(), evidence, unreadable: false }
+    }
+
+    /// The document of a node whose record cannot be read: that it has halted is all that is known.
+    pub fn unreadable() -> HaltDocument {
+        HaltDocument { halted: true, evidence: None, unreadable: true }
     }
 }
 

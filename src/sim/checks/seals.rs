@@ -40,6 +40,17 @@ impl SealWatch {
         self.certified.iter().filter(|(_, ids)| ids.len() > 1).map(|((_, index), _)| *index)
     }
 
+    /// The newest seal that is open at a host.
+    pub fn open_at(&self, host: usize) -> u64 {
+        let newest = self.held.get(&host).and_then(|held| held.last_key_value());
+        newest.map_or(0, |(newest, _)| *newest) + 1
+    }
+
+    /// The newest seal that is open anywhere.
+    pub fn open(&self) -> u64 {
+        self.held.keys().map(|host| self.open_at(*host)).max().unwrap_or(1)
+    }
+
     /// Views that all decisions took together.
     pub fn views(&self) -> u64 {
         self.decided.values().map(|(view, _)| u64::from(*view) + 1).sum()

@@ -37,6 +37,12 @@ pub struct Votes {
 }
 
 impl Votes {
+    /// Views for which somebody has proposed two values.
+    pub fn doubly_proposed(&self) -> u64 {
+        let proposals = self.seen.iter().filter(|((.., step), _)| *step == Step::Propose);
+        proposals.filter(|(_, values)| values.len() > 1).count() as u64
+    }
+
     /// Whether more than two thirds of these voters have voted so.
     fn has_quorum(
         &self,

@@ -80,6 +80,9 @@ impl World {
         }
         let host = self.net.end(peer).host;
         self.traffic[host].received(&frame);
+        if self.hosts[host].honest && !self.hosts[self.net.end(other(peer)).host].honest {
+            self.checks.heard_of_villain(&frame.message);
+        }
         let event = Event::Received { peer, message: frame.message, bytes: frame.bytes };
         self.deliver(host, event, frame.number);
     }

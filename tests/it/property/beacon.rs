@@ -7,7 +7,7 @@ use hypernode::rules::refusal::Refusal;
 use hypernode::rules::tally::Tally;
 use hypernode::types::block::{Block, messages_root};
 use hypernode::types::clock::Round;
-use hypernode::types::hash::{Hash, hash};
+use hypernode::types::hash::hash;
 use hypernode::types::tx::Tx;
 
 use crate::history::{History, committed, double, proof};
@@ -97,12 +97,15 @@ fn a_forger_that_withholds_its_secret_has_one_other_draw() {
 fn what_is_not_sealed_moves_no_plan() {
     let sample = Sample::new(&[1, 2, 3, 1, 2, 3]);
     let mut history = before_the_last(&sample);
-    let plan = history.plan(9);
+    let plan = history.plan(30);
     history.forge(3, 4, &[]);
-    assert_eq!(history.plan(9), plan, "200 rounds of a private chain are drawn from one beacon");
+    for round in 4..20 {
+        history.forge(round, 0, &[]);
+        assert_eq!(history.plan(30), plan, "a private chain up to round {round} has one beacon");
+    }
     let anchor = history.seal();
-    assert_eq!(history.plan(9), plan, "as long as no block names the seal");
-    history.forge(4, 0, &[]);
-    assert_ne!(history.plan(9), plan);
-    assert_ne!(anchor.state.beacon, Hash::default());
+    assert_eq!(history.plan(30), plan, "as long as no block names the seal");
+    history.forge(20, 0, &[]);
+    assert_ne!(history.plan(30), plan);
+    assert_ne!(anchor.state.beacon, sample.anchor.state.beacon, "a secret was revealed");
 }
