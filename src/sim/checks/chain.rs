@@ -52,7 +52,7 @@ impl Held {
     }
 
     /// Whether a host follows a chain that it may not follow any more.
-    fn is_beside(&self, tip: &Point, oracle: &Oracle) -> bool {
+    pub(super) fn is_beside(&self, tip: &Point, oracle: &Oracle) -> bool {
         if tip.height < self.base.height {
             // As far as it goes until the sealed block is there.
             return self.through.contains(&self.base.hash);

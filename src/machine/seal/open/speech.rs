@@ -6,13 +6,14 @@ use crate::machine::note::Note;
 use crate::machine::records::{self, Reader, Table};
 use crate::machine::seal::instance::Input;
 use crate::machine::seal::own::Wanted;
+use crate::machine::seal::proposals::Verdict;
 use crate::machine::seal::votes::Cast;
 use crate::machine::turn::Turn;
 use crate::types::key::{SecretKey, Verifier};
 use crate::types::message::Message;
 use crate::types::network::Network;
 use crate::types::seal::{Proposal, Quorum, Step, Vote};
-use crate::types::sign::{SignRecord, SignState};
+use crate::types::sign::{SignRecord, SignState, VoteRecord};
 
 impl Open {
     /// Signs the next of our votes: guarded first, then sent, then counted like anybody's.
@@ -27,6 +28,10 @@ impl Open {
         let Some(Wanted { record, prepared }) = self.said.next() else { return };
         // It waited for a clock that could be trusted, and the others went on.
         if self.instance.view().is_some_and(|now| record.view < now) {
+            return;
+        }
+        // And our chain, perhaps: what we would not prepare now we do not sign. But after a restart the last vote is said again.
+        if signed.vote != Some(record) && !self.is_prepared_still(&record) {
             return;
         }
         let quorum = prepared.as_ref().and_then(|prepared| self.quorum_of(prepared));
@@ -85,6 +90,19 @@ impl Open {
                 self.input(turn.now, Input::Vote(cast), outcomes);
             }
         }
+    }
+
+    /// Whether what a prepare is for is still worth it (lines 22 and 28); everything but a prepare for a value is.
+    fn is_prepared_still(&self, record: &VoteRecord) -> bool {
+        let Some(value) = record.value.filter(|_| record.step == Step::Prepare) else {
+            return true;
+        };
+        let mut of_view = self.instance.proposals().of_view(record.view);
+        of_view.any(|held| match held.verdict {
+            Verdict::Acceptable => held.value == value,
+            Verdict::Sound => held.value == value && held.prepared.is_some(),
+            Verdict::Unknown | Verdict::Wrong => false,
+        })
     }
 
     /// The view of the prepare quorum on disk.
