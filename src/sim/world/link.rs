@@ -68,7 +68,12 @@ impl World {
     }
 
     fn connected(&mut self, peer: PeerId, endpoint: Endpoint, dialled: bool) {
-        let channel = hash("channel", &[&(peer.0 >> 1).to_be_bytes()]);
+        // The same again for the same two processes: what they sign for it is then known, and most of a run was signing.
+        let end = self.net.end(PeerId(peer.0 & !1));
+        let far = self.net.end(PeerId(peer.0 | 1));
+        let ends = [end.host, far.host].map(|host| (host as u64).to_be_bytes());
+        let lives = [end.life, far.life].map(|life| u64::from(life).to_be_bytes());
+        let channel = hash("channel", &[&ends.concat(), &lives.concat()]);
         let event = Event::Connected { peer, endpoint, dialled, channel };
         self.deliver(self.net.end(peer).host, event, 0);
     }
