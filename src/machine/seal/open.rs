@@ -2,6 +2,8 @@
 
 mod gate;
 mod speech;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -30,10 +30,10 @@ impl Open {
         if self.instance.view().is_some_and(|now| record.view < now) {
             return;
         }
-        // And our chain, perhaps: what we would not prepare now we do not sign. But after a restart the last vote is said again.
-        if signed.vote != Some(record) && !self.is_prepared_still(&record) {
-            return;
-        }
+        // And our chain, perhaps: what we would not prepare now we do not sign, but nil, or the others would wait for us for
+        // ever. After a restart the last vote is said again as it was.
+        let stays = signed.vote == Some(record) || self.is_prepared_still(&record);
+        let record = if stays { record } else { VoteRecord { value: None, ..record } };
         let quorum = prepared.as_ref().and_then(|prepared| self.quorum_of(prepared));
         if prepared.is_some() && quorum.is_none() {
             // A lock must never be without what it rests on.
