@@ -230,8 +230,10 @@ fn judge(world: &mut World, healed: u64, rounds: u64) {
     }
     // The seal of the last round comes after its last block.
     world.run_until(world.start_of(rounds));
-    // Voters that have given up their faults and cannot sign yet may be the first proposers: each takes a view.
-    let late = world.start_of(rounds) + LAST_SEAL_SLOTS * clock.slot_ms;
+    // Voters that have given up their faults and cannot sign yet may be the first proposers: each takes a view, and views
+    // become long.
+    let allowed = (LAST_SEAL_SLOTS * clock.slot_ms).max(world.lost_to_proposers_ms());
+    let late = world.start_of(rounds) + allowed;
     let may_go_on = |world: &World| world.now < late && !world.checks.is_full();
     while may_go_on(world) && !world.all_have_sealed(Round(rounds - 1)) {
         world.run_until(world.now + clock.slot_ms);

@@ -8,13 +8,18 @@ use super::host::Host;
 use super::oracle::Judged;
 use super::world::World;
 use crate::machine::records::{self, StoredSeal, Table};
+use crate::machine::seal::instance::timeout_ms;
 use crate::node::{Node, Setup};
+use crate::rules::quorum::Electorate;
 use crate::rules::sealed::Anchor;
 use crate::rules::state::ChainState;
 use crate::types::block::Point;
 use crate::types::clock::{Round, Slot};
 use crate::types::hash::{BlockHash, hash};
 use crate::types::tx::TxKey;
+
+/// Views looked at for an honest proposer: where only villains vote there is none.
+const LOST_VIEWS_MAX: u32 = 64;
 
 impl World {
     /// The honest hosts share one tip, in the round that is nearly over, and it is the best chain any of them holds.
@@ -140,6 +145,26 @@ impl World {
         let honest = (0..self.hosts.len()).filter(|index| self.hosts[*index].honest);
         let mut adopted = honest.map(|index| self.checks.seals.adopted(index));
         adopted.all(|adopted| adopted.is_some_and(|checkpoint| checkpoint.round >= round))
+    }
+
+    /// How long the open instance may take to come to a view whose proposer is honest: those before need not propose, and
+    /// time out before the prepares and after the commits.
+    pub fn lost_to_proposers_ms(&self) -> u64 {
+        let honest = (0..self.hosts.len()).filter(|index| self.hosts[*index].honest);
+        let adopted = honest.filter_map(|index| self.checks.seals.adopted(index));
+        let newest = adopted.max_by_key(|checkpoint| checkpoint.index);
+        let sealed = newest.and_then(|newest| self.checks.oracle.sealed(&newest.id()));
+        let Some(sealed) = sealed else { return 0 };
+        let (network, state) = (&self.cast.network, &sealed.state);
+        let (electorate, index) = (Electorate::new(&state.voters), sealed.checkpoint.index + 1);
+        let is_honest = |view: u32| {
+            let proposer = electorate.proposer(network, &state.beacon, index, view);
+            let key = proposer.and_then(|at| electorate.voter(at)).map(|voter| voter.public_key);
+            let host = key.and_then(|key| self.cast.host_of(&key));
+            host.is_none_or(|host| self.hosts[host].honest)
+        };
+        let lost = (0..LOST_VIEWS_MAX).take_while(|view| !is_honest(*view));
+        lost.map(|view| 2 * timeout_ms(network.clock.slot_ms, view)).sum()
     }
 
     /// Every honest host has adopted a seal of this round, or of a later one.
