@@ -5,6 +5,7 @@
 
 mod chain;
 mod misvotes;
+mod prepares;
 mod seals;
 mod votes;
 
@@ -79,8 +80,6 @@ pub struct Checks {
     waiting: Vec<BTreeSet<Point>>,
     /// The end of each host's best chain.
     pub tips: Vec<Point>,
-    /// The last of them, with when each came.
-    past_tips: Vec<Vec<(u64, Point)>>,
     votes: Votes,
     pub seals: SealWatch,
     /// Hosts that a scenario expects to halt, and to doubt their sign state.
@@ -112,7 +111,6 @@ impl Checks {
             held: hosts.iter().map(|_| Held::new(start)).collect(),
             waiting: vec![BTreeSet::new(); hosts.len()],
             tips: vec![start; hosts.len()],
-            past_tips: vec![Vec::new(); hosts.len()],
             votes: Votes::default(),
             seals: SealWatch::default(),
             may_halt: BTreeSet::new(),

@@ -8,7 +8,7 @@ mod restored;
 mod sealing;
 mod stage;
 mod stalled;
-mod village;
+pub(super) mod village;
 
 /// Votes lost just as they are sent.
 pub mod cuts;

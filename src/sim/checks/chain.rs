@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checks;
 use crate::machine::records::{self, Reader};
+use crate::sim::disk::Disk;
 use crate::sim::host::Host;
 use crate::sim::oracle::{Judged, Oracle};
 use crate::types::block::{Point, SealRef, SignedHeader};
@@ -90,7 +91,7 @@ impl Checks {
     }
 
     fn hold(&mut self, index: usize, host: &Host, point: &Point) -> bool {
-        if self.learn(host, point).is_err() {
+        if self.learn(&host.disk, point).is_err() {
             return false;
         }
         if let Some(judged) = self.oracle.get(&point.hash).filter(|it| it.fault.is_none()) {
@@ -102,8 +103,7 @@ impl Checks {
     /// A host's best chain ends here: every block of it is valid, and it goes through the host's newest seal.
     pub fn tip_changed(&mut self, time: u64, index: usize, host: &Host, tip: Point) {
         self.tips[index] = tip;
-        self.past_tips[index].push((time, tip));
-        if let Err(missing) = self.learn(host, &tip) {
+        if let Err(missing) = self.learn(&host.disk, &tip) {
             self.violation(time, Some(index), format!("block {} is not on disk", missing.hash));
         }
         let fault = self.oracle.get(&tip.hash).and_then(|judged| judged.fault);
@@ -117,11 +117,11 @@ impl Checks {
     }
 
     /// Judges a block on a host's disk, and first what is below it; fails with the block that is not there.
-    fn learn(&mut self, host: &Host, point: &Point) -> Result<(), Point> {
+    pub(super) fn learn(&mut self, disk: &Disk, point: &Point) -> Result<(), Point> {
         let mut unknown = Vec::new();
         let mut at = *point;
         while !self.oracle.is_genesis(&at.hash) && self.oracle.get(&at.hash).is_none() {
-            let (header, messages) = read(host, &at).ok_or(at)?;
+            let (header, messages) = read(disk, &at).ok_or(at)?;
             let height = Height(at.height.0.saturating_sub(1));
             at = Point { height, hash: header.header.previous };
             unknown.push((header, messages));
@@ -145,12 +145,18 @@ impl Checks {
             self.hold(index, host, &point);
         }
         self.seals_came_up(time, index, host);
-        let tip = host.disk.last(records::Table::Main).and_then(|(key, _)| {
+        let tip = self.tip_on(&host.disk);
+        self.tip_changed(time, index, host, tip);
+    }
+
+    /// The end of the best chain on a disk.
+    pub(super) fn tip_on(&self, disk: &Disk) -> Point {
+        let tip = disk.last(records::Table::Main).and_then(|(key, _)| {
             let height = u64::from_be_bytes(key.try_into().ok()?);
-            let record = records::main_record(&host.disk, Height(height))?;
+            let record = records::main_record(disk, Height(height))?;
             Some(Point { height: Height(height), hash: record.hash })
         });
-        self.tip_changed(time, index, host, tip.unwrap_or(self.oracle.genesis()));
+        tip.unwrap_or(self.oracle.genesis())
     }
 
     /// A block that a host holds whole and that would make a better chain than the one it follows.
@@ -170,7 +176,7 @@ impl Checks {
 }
 
 /// A block from a host's disk.
-fn read(host: &Host, point: &Point) -> Option<(SignedHeader, Vec<Tx>)> {
-    let header = records::header(&host.disk, point)?.header;
-    Some((header, records::body(&host.disk, point)?))
+fn read(disk: &Disk, point: &Point) -> Option<(SignedHeader, Vec<Tx>)> {
+    let header = records::header(disk, point)?.header;
+    Some((header, records::body(disk, point)?))
 }

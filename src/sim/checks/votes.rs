@@ -8,22 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checks;
 use crate::machine::records::{self, Reader, Table};
 use crate::sim::host::Host;
-use crate::sim::oracle::Sealed;
-use crate::types::block::Point;
-use crate::types::clock::Round;
-use crate::types::hash::{BlockHash, Hash};
+use crate::types::hash::Hash;
 use crate::types::key::PublicKey;
 use crate::types::message::Message;
 use crate::types::seal::{Proposal, Quorum, Step, Vote, Voter};
 use crate::types::sign::VoteRecord;
 
-/// How long ago a tip may have been the best one when a voter judged by it: the vote is signed at once.
-const JUDGED_MS: u64 = 5_000;
-/// A voter's clock may show that a round is finished this much earlier than its block may be made.
-const EARLY_MS: u64 = 2_500;
-
 /// Who, and for which step.
-type Ballot = (PublicKey, u64, u32, Step);
+pub(super) type Ballot = (PublicKey, u64, u32, Step);
 
 /// All that was voted.
 #[derive(Default)]
@@ -31,7 +23,9 @@ pub struct Votes {
     /// What anybody's valid signatures say.
     seen: BTreeMap<Ballot, BTreeSet<Option<Hash>>>,
     /// What honest hosts have noted before they signed.
-    guarded: BTreeMap<Ballot, VoteRecord>,
+    pub(super) guarded: BTreeMap<Ballot, VoteRecord>,
+    /// Of the prepares among them: whether each was for the end of its voter's chain when it was signed.
+    pub(super) judged: BTreeMap<Ballot, bool>,
     /// Proposals by index, view and value: the views of the prepare quorums that they rest on, if any.
     proposed: BTreeMap<(u64, u32, Hash), BTreeSet<Option<u32>>>,
 }
@@ -175,7 +169,7 @@ impl Checks {
         let Some(value) = vote.value else { return };
         let allowed = match vote.step {
             Step::Propose => Ok(()),
-            Step::Prepare => self.may_prepare(time, voter, &hosts[voter], &record, value),
+            Step::Prepare => self.may_prepare(&hosts[voter], &record, value),
             Step::Commit => self.may_commit(&hosts[voter], &record, value),
         };
         if let Err(why) = allowed {
@@ -185,9 +179,7 @@ impl Checks {
 
     /// Lines 22 and 28: a proposal of the view that the lock allows, and that is our own chain's, or rests on a quorum.
     fn may_prepare(
-        &mut self,
-        time: u64,
-        index: usize,
+        &self,
         host: &Host,
         record: &VoteRecord,
         value: Hash,
@@ -203,7 +195,8 @@ impl Checks {
         let free = record.lock.is_none_or(|lock| lock.value == value);
         let mut why = "against its lock";
         if free && proposed.contains(&None) {
-            if self.is_candidate(time, index, host, (record.index, value)) {
+            let ballot = (host.public(), record.index, record.view, Step::Prepare);
+            if self.votes.judged.get(&ballot) == Some(&true) {
                 return Ok(());
             }
             why = "for what is not the end of its chain";
@@ -245,52 +238,5 @@ impl Checks {
                 || quorum.view == record.view && quorum.checkpoint.id() == value
         });
         if is_newest && !kept { Err("without the quorum on its disk") } else { Ok(()) }
-    }
-
-    /// Whether this is what a host would have proposed itself for an index, now or a moment ago.
-    fn is_candidate(
-        &mut self,
-        time: u64,
-        host_index: usize,
-        host: &Host,
-        (index, value): (u64, Hash),
-    ) -> bool {
-        let clock = self.cast.network.clock;
-        let slots = u64::from(clock.slots + clock.seal_slots);
-        let seal_ms = u64::from(clock.seal_slots) * clock.slot_ms;
-        // The first round that is not finished: seal slots belong to what comes after the last block.
-        let running = |wall: u64| {
-            let since = (wall + seal_ms).saturating_sub(clock.origin.0);
-            Round(since / (slots * clock.slot_ms))
-        };
-        let wall = host.clock.now(time).wall.0;
-        let rounds = [running(wall.saturating_sub(JUDGED_MS)), running(wall + EARLY_MS)];
-        let tips = self.recent_tips(time, host_index, JUDGED_MS);
-        let befores = self.oracle.seals_at(index.saturating_sub(1));
-        let befores: Vec<Sealed> = befores.cloned().collect();
-        let mut candidates: BTreeSet<(BlockHash, Hash)> = BTreeSet::new();
-        for before in &befores {
-            let blocks = tips.iter().flat_map(|tip| {
-                rounds.iter().filter_map(|round| self.oracle.last_before(&tip.hash, *round))
-            });
-            let blocks = blocks.filter(|block| {
-                let (hash, point) = (&block.point.hash, before.checkpoint.point());
-                before.may_precede(block.round) && self.oracle.goes_through(hash, &point)
-            });
-            candidates.extend(blocks.map(|block| (block.point.hash, before.checkpoint.id())));
-        }
-        candidates.iter().any(|(block, before)| {
-            let ours = self.oracle.checkpoint_at(block, before);
-            ours.is_some_and(|checkpoint| checkpoint.id() == value)
-        })
-    }
-
-    /// The ends of a host's best chain, now and a moment ago.
-    fn recent_tips(&mut self, time: u64, index: usize, within: u64) -> Vec<Point> {
-        let tips = &mut self.past_tips[index];
-        // A tip counts until the next one came.
-        let over = tips.iter().skip(1).take_while(|(until, _)| until + within < time).count();
-        tips.drain(..over);
-        tips.iter().map(|(_, tip)| *tip).collect()
     }
 }

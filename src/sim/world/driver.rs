@@ -128,6 +128,7 @@ impl World {
             return;
         }
         self.hosts[index].foresee_crash(&effects, self.now);
+        self.checks.foresee(self.now, &self.hosts[index], &effects);
         for effect in effects {
             if let Some(crash) = self.hosts[index].crashes() {
                 self.crash(index, crash);
