@@ -225,8 +225,8 @@ impl Node {
             return;
         }
         let mut to: Vec<PeerId> = self.peers.ready().map(|peer| peer.id).collect();
-        if let Some(header) = self.step_ahead() {
-            let ids = self.ids_of(turn, &best.point);
+        let step = self.step_ahead().and_then(|it| Some((it, self.ids_of(turn, &best.point)?)));
+        if let Some((header, ids)) = step {
             let told = self.relay.announce_block(turn, &header, ids, &mut self.peers);
             // Those who hold the block already need to know that we share their tip: it lets them forge. And all need to
             // know of a new seal: that is how certificates spread.
@@ -370,8 +370,9 @@ impl Node {
         (step && self.is_masternode()).then(|| entry.header.clone())
     }
 
-    pub(super) fn ids_of(&self, turn: &Turn, point: &Point) -> Vec<TxId> {
-        let body = crate::machine::records::body(&turn.db, point).unwrap_or_default();
-        body.iter().map(Tx::id).collect()
+    /// The messages of a block by their ids; nothing without its body.
+    pub(super) fn ids_of(&self, turn: &Turn, point: &Point) -> Option<Vec<TxId>> {
+        let body = crate::machine::records::body(&turn.db, point)?;
+        Some(body.iter().map(Tx::id).collect())
     }
 }

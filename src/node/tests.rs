@@ -1,6 +1,7 @@
 //! Two nodes and a map for a disk: the whole core in a few hundred events. Faults are the simulator's business, but for
 //! one, of which every case is tried: see `twice`.
 
+mod agreed;
 mod catchup;
 mod custody;
 mod sealing;

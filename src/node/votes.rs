@@ -68,7 +68,8 @@ impl Node {
             return;
         }
         for header in self.chain.branch(&point, BRANCH_MAX, &turn.db) {
-            let ids = self.ids_of(turn, &header.point());
+            // Of a header without its body we know no ids, and with others nobody takes it for what it is.
+            let Some(ids) = self.ids_of(turn, &header.point()) else { continue };
             turn.out.send(to, Message::NewBlock { header: (*header).clone(), ids });
         }
         // A block that is announced is taken for our tip: who thinks us on another one would not forge.

@@ -11,7 +11,7 @@ use crate::types::codec;
 use crate::types::evidence::{Evidence, OffenceKind};
 use crate::types::hash::{BlockHash, hash};
 use crate::types::key::{PublicKey, Purpose};
-use crate::types::tx::{Body, TestRole, Tx, TxKey};
+use crate::types::tx::{Body, Subject, Tx, TxKey};
 
 /// Rounds or seals for which evidence is good.
 const SPAN: u64 = 24;
@@ -103,6 +103,16 @@ impl Oracle {
         self.draw_on(tip, round, self.renamed.contains(tip))
     }
 
+    /// Whether the chain up to `tip` has no such test for the sender of a report: then no block on it may hold that (§7).
+    /// A draw that is not known refuses nothing.
+    pub fn is_unplanned(&mut self, tip: &BlockHash, key: &TxKey) -> bool {
+        let Some(said) = key.statement() else { return false };
+        let Subject::TestReport { slot, index, role } = said.subject else { return false };
+        let sender = self.network.address_of(&said.sender);
+        let draw = self.draw(tip, said.round);
+        draw.is_some_and(|draw| !draw.is_in(&sender, slot, index, role))
+    }
+
     fn draw_on(&mut self, tip: &BlockHash, round: Round, renamed: bool) -> Option<Rc<Draw>> {
         let anchor = self.anchor_on(tip, round, renamed);
         let key = (anchor.checkpoint, round);
@@ -168,10 +178,7 @@ impl Oracle {
             Body::TestReport { slot, index, role, .. } => {
                 let draw = self.draw_on(&header.previous, message.round, renamed);
                 let draw = draw.ok_or("on an unknown anchor")?;
-                let is_in = draw.test(*slot, *index).is_some_and(|test| match role {
-                    TestRole::Tester => test.tester == sender,
-                    TestRole::Tested => test.tested == sender,
-                });
+                let is_in = draw.is_in(&sender, *slot, *index, *role);
                 require(is_in, "with a report of a test that is not planned")?;
             }
             Body::Equivocation(evidence) => {

@@ -7,6 +7,7 @@ use crate::types::address::Address;
 use crate::types::clock::{Round, Slot};
 use crate::types::hash::{Hash, hash};
 use crate::types::network::Network;
+use crate::types::tx::TestRole;
 
 /// One HN tests another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +34,13 @@ impl Draw {
         Draw { jurors, tests }
     }
 
-    /// A test by slot and place.
-    pub fn test(&self, slot: Slot, index: u32) -> Option<&Test> {
-        self.tests.get(slot.0 as usize)?.get(index as usize)
+    /// Whether an HN takes this part in the test of a slot and place.
+    pub fn is_in(&self, hn: &Address, slot: Slot, index: u32, role: TestRole) -> bool {
+        let test = self.tests.get(slot.0 as usize).and_then(|tests| tests.get(index as usize));
+        test.is_some_and(|test| match role {
+            TestRole::Tester => test.tester == *hn,
+            TestRole::Tested => test.tested == *hn,
+        })
     }
 }
 
