@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::byzantine::Byzantine;
+use super::checks::STEP_MS;
 use super::clock::HostClock;
 use super::disk::Disk;
 use super::script::Script;
@@ -50,6 +51,8 @@ pub struct Host {
     pub backoff_ms: u64,
     /// When the wall clock was last set by more than a node must bear, while the process ran.
     pub stepped_at: Option<u64>,
+    /// By how much it was set since in steps that a node must bear; a larger one back may come to no more.
+    borne_ms: i64,
     /// Until when faults may be to blame for what it does late or not at all.
     pub disturbed_until: u64,
     /// Whether it is meant to run: not before it joins, not in the pause after a crash.
@@ -103,8 +106,25 @@ impl Host {
             crash: None,
             backoff_ms: BACKOFF_MS,
             stepped_at: None,
+            borne_ms: 0,
             disturbed_until: 0,
             wanted: false,
+        }
+    }
+
+    /// Its process starts: of what was before it cannot know.
+    pub fn clock_seen(&mut self) {
+        (self.stepped_at, self.borne_ms) = (None, 0);
+    }
+
+    /// Its clock was set by this at the time.
+    pub fn clock_set(&mut self, time: u64, ms: i64) {
+        let moved = self.borne_ms + ms;
+        if ms.unsigned_abs() > STEP_MS && moved.unsigned_abs() > STEP_MS {
+            self.borne_ms = 0;
+            self.stepped_at = self.node.is_some().then_some(time).or(self.stepped_at);
+        } else {
+            self.borne_ms = moved;
         }
     }
 

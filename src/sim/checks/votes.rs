@@ -78,10 +78,17 @@ impl Checks {
             }
         }
         let ballot = (key, record.index, record.view, record.step);
-        if let Some(other) = self.votes.guarded.insert(ballot, *record) {
-            if other.value != record.value {
+        match self.votes.guarded.insert(ballot, *record) {
+            Some(other) if other.value != record.value => {
                 self.violation(time, Some(index), format!("notes a second value for {name}"));
             }
+            // Said again. An old copy of the database may have been put back since.
+            Some(_) => {}
+            None if record.step == Step::Commit && !keeps_quorum(host, record) => {
+                let what = format!("notes {name} without the quorum on its disk");
+                self.violation(time, Some(index), what);
+            }
+            None => {}
         }
     }
 
@@ -170,7 +177,7 @@ impl Checks {
         let allowed = match vote.step {
             Step::Propose => Ok(()),
             Step::Prepare => self.may_prepare(&hosts[voter], &record, value),
-            Step::Commit => self.may_commit(&hosts[voter], &record, value),
+            Step::Commit => self.may_commit(&record, value),
         };
         if let Err(why) = allowed {
             self.violation(time, Some(voter), format!("votes in {name} {why}"));
@@ -213,13 +220,8 @@ impl Checks {
         Err(why)
     }
 
-    /// Line 36: after a prepare quorum, with the lock and the quorum on disk.
-    fn may_commit(
-        &self,
-        host: &Host,
-        record: &VoteRecord,
-        value: Hash,
-    ) -> Result<(), &'static str> {
+    /// Line 36: after a prepare quorum, with the lock. That the quorum is on disk is looked at when the vote is noted.
+    fn may_commit(&self, record: &VoteRecord, value: Hash) -> Result<(), &'static str> {
         let lists = self.oracle.voters_of(record.index);
         let step = (record.index, record.view, Step::Prepare);
         if !lists.is_empty()
@@ -230,13 +232,18 @@ impl Checks {
         if record.lock.is_none_or(|lock| (lock.view, lock.value) != (record.view, value)) {
             return Err("without a lock");
         }
-        let is_newest = host.disk.signed.vote == Some(*record);
-        let quorum = host.disk.get(Table::Prepared, &records::index_key(record.index));
-        let quorum: Option<Quorum> = quorum.and_then(|bytes| records::parse(&bytes));
-        let kept = quorum.is_some_and(|quorum| {
+        Ok(())
+    }
+}
+
+/// Whether the prepare quorum that a commit rests on, or a later one, is on disk.
+fn keeps_quorum(host: &Host, record: &VoteRecord) -> bool {
+    let quorum = host.disk.get(Table::Prepared, &records::index_key(record.index));
+    let quorum: Option<Quorum> = quorum.and_then(|bytes| records::parse(&bytes));
+    record.value.is_none_or(|value| {
+        quorum.is_some_and(|quorum| {
             quorum.view > record.view
                 || quorum.view == record.view && quorum.checkpoint.id() == value
-        });
-        if is_newest && !kept { Err("without the quorum on its disk") } else { Ok(()) }
-    }
+        })
+    })
 }

@@ -30,7 +30,7 @@ impl World {
             // Its key is elsewhere, and it knows.
             host.disk.signed.standing = Standing::Proven;
         }
-        host.stepped_at = None;
+        host.clock_seen();
         let built = Timestamp::from_secs(ORIGIN - 24 * 3_600);
         let setup = Setup {
             network: host.network.as_ref().unwrap_or(&self.cast.network).clone(),

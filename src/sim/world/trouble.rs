@@ -2,7 +2,6 @@
 
 use super::{Task, World};
 use crate::machine::event::{Fault as Breach, PeerId};
-use crate::sim::checks::STEP_MS;
 use crate::sim::disk::DiskError;
 use crate::sim::faults::{Fault, FaultKind};
 use crate::sim::host::{BACKOFF_MAX_MS, Crash, Moment};
@@ -174,11 +173,8 @@ impl World {
     }
 
     fn step_clock(&mut self, index: usize, ms: i64) {
-        let host = &mut self.hosts[index];
-        host.clock.step(ms);
-        if ms.unsigned_abs() > STEP_MS && host.node.is_some() {
-            host.stepped_at = Some(self.now);
-        }
+        self.hosts[index].clock.step(ms);
+        self.hosts[index].clock_set(self.now, ms);
     }
 
     /// The faulty phase is over: clocks are set right, whoever is down starts, and what must survive is noted.
@@ -188,9 +184,7 @@ impl World {
         for index in 0..self.hosts.len() {
             if let Some(ms) = self.hosts[index].clock.correct(&mut self.rng) {
                 self.trace.mark(self.now, index, "clock");
-                if ms.unsigned_abs() > STEP_MS && self.hosts[index].node.is_some() {
-                    self.hosts[index].stepped_at = Some(self.now);
-                }
+                self.hosts[index].clock_set(self.now, ms);
             }
             self.hosts[index].crash = None;
             self.hosts[index].disturbed_until = self.now + AFTERMATH_MS;
