@@ -106,9 +106,9 @@ impl Bed {
         let (prepares, commits) = (Vec::new(), Vec::new());
         let heard = self.say(founder, Message::WantVotes { index: 1, view: 1, prepares, commits });
         assert!(heard.iter().any(|it| matches!(it, Message::Prepared(_))), "{heard:?}");
-        let shown = heard.into_iter().filter_map(|message| match message {
-            Message::NewBlock { header, ids } => Some((header.hash(), ids)),
-            _ => None,
+        let shown = heard.into_iter().filter_map(|message| {
+            let Message::NewBlock { header, ids } = message else { return None };
+            Some((header.hash(), ids))
         });
         shown.collect()
     }

@@ -20,9 +20,8 @@ impl Checks {
     /// A host is about to do this. When that is to sign a prepare, its chain is the one that the same event leaves: the
     /// vote is noted before that is written, and a crash may come in between.
     pub fn foresee(&mut self, time: u64, host: &Host, effects: &[Effect]) {
-        let guard = effects.iter().find_map(|effect| match effect {
-            Effect::Guard(SignRecord::Vote(vote)) => Some(vote),
-            _ => None,
+        let guard = effects.iter().find_map(|effect| {
+            if let Effect::Guard(SignRecord::Vote(vote)) = effect { Some(vote) } else { None }
         });
         let Some(record) = guard.filter(|it| it.step == Step::Prepare && host.honest) else {
             return;
@@ -33,9 +32,8 @@ impl Checks {
         if self.votes.guarded.contains_key(&ballot) {
             return;
         }
-        let batch = effects.iter().find_map(|effect| match effect {
-            Effect::Persist(batch) => Some(batch),
-            _ => None,
+        let batch = effects.iter().find_map(|effect| {
+            if let Effect::Persist(batch) = effect { Some(batch) } else { None }
         });
         let tips = self.tips_of(host, batch);
         let good = self.is_candidate(time, host, &tips, (record.index, value));
