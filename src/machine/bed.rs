@@ -20,7 +20,7 @@ use crate::rules::validity::{IdentifiedTx, Rules};
 use crate::types::address::Address;
 use crate::types::block::{Block, Header};
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
-use crate::types::hash::Hash;
+use crate::types::hash::{BlockHash, Hash};
 use crate::types::key::{PublicKey, Purpose, SecretKey, Signature, Verifier};
 use crate::types::message::{ByeReason, Hello, Message};
 use crate::types::network::{Endpoint, Network};
@@ -67,6 +67,20 @@ impl Reader for Disk {
 /// The secret key of a founder, from 1, or of somebody else.
 pub fn key(number: u8) -> SecretKey {
     SecretKey::from_seed([number; 32])
+}
+
+/// A checkpoint made up, of that round and height, every hash of it this byte.
+pub fn checkpoint(index: u64, byte: u8) -> Checkpoint {
+    let hash = Hash([byte; 32]);
+    Checkpoint {
+        index,
+        round: Round(index),
+        height: Height(index),
+        block: BlockHash(hash),
+        state: hash,
+        registry: hash,
+        voters: hash,
+    }
 }
 
 /// Where a founder listens.

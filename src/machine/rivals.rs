@@ -89,22 +89,12 @@ mod tests {
     use super::*;
     use crate::machine::bed::{self, Disk};
     use crate::machine::evidence::EvidenceKeeper;
-    use crate::types::clock::{Height, Round};
-    use crate::types::hash::{BlockHash, Hash};
+    use crate::types::hash::Hash;
     use crate::types::key::Signature;
     use crate::types::seal::HNS_MAX;
 
     fn rival(index: u64, byte: u8, voters: u16) -> Rival {
-        let hash = Hash([byte; 32]);
-        let checkpoint = Checkpoint {
-            index,
-            round: Round(index),
-            height: Height(index),
-            block: BlockHash(hash),
-            state: hash,
-            registry: hash,
-            voters: hash,
-        };
+        let checkpoint = bed::checkpoint(index, byte);
         let votes: Vec<_> = (0..voters).map(|at| (at, Signature([9; 64]))).collect();
         let certificate = Quorum::new(checkpoint, 0, &votes);
         let held = Checkpoint { state: Hash([0; 32]), ..checkpoint };

@@ -206,21 +206,11 @@ mod tests {
 
     #[test]
     fn what_comes_unasked_is_no_larger_than_a_quorum_of_all_voters() {
-        use crate::types::clock::Round;
         use crate::types::key::{PublicKey, Signature};
         use crate::types::message::QUORUM_BYTES_MAX;
-        use crate::types::seal::{Checkpoint, HNS_MAX, Proposal, Quorum, Step, Vote};
+        use crate::types::seal::{HNS_MAX, Proposal, Quorum, Step, Vote};
 
-        let hash = Hash([0xff; 32]);
-        let checkpoint = Checkpoint {
-            index: u64::MAX,
-            round: Round(u64::MAX),
-            height: Height(u64::MAX),
-            block: BlockHash(hash),
-            state: hash,
-            registry: hash,
-            voters: hash,
-        };
+        let checkpoint = crate::machine::bed::checkpoint(u64::MAX, 0xff);
         let signature = Signature([0xff; 64]);
         let votes: Vec<_> = (0..4_096).map(|position| (position, signature)).collect();
         assert_eq!(votes.len(), HNS_MAX);
@@ -229,7 +219,7 @@ mod tests {
             index: u64::MAX,
             view: u32::MAX,
             step: Step::Propose,
-            value: Some(hash),
+            value: Some(Hash([0xff; 32])),
             voter: PublicKey([0xff; 32]),
             signature,
         };

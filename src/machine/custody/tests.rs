@@ -311,16 +311,7 @@ fn our_vote_is_found_in_a_certificate() {
     let keys = [bed::key(3), bed::key(OWN), bed::key(4)];
     let voters = keys.each_ref().map(|key| Voter { public_key: key.public(), weight: 1 });
     let electorate = Electorate::new(&voters);
-    let hash = Hash([1; 32]);
-    let checkpoint = Checkpoint {
-        index: 5,
-        round: Round(START),
-        height: Height(1),
-        block: BlockHash(hash),
-        state: hash,
-        registry: hash,
-        voters: hash,
-    };
+    let checkpoint = Checkpoint { round: Round(START), height: Height(1), ..bed::checkpoint(5, 1) };
     let sign = |at: u16| {
         let (key, place) = (&keys[usize::from(at)], (5, 2, Step::Commit));
         (at, Vote::sign(place, Some(checkpoint.id()), key, &bed.network, &bed.verifier).signature)

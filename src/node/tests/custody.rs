@@ -198,15 +198,7 @@ fn who_shows_a_forged_vote_of_ours_is_blamed_and_in_a_quorum_no_more_heard() {
     let (key, network, verifier) = (bed::key(1), world.network.clone(), Verifier::default());
     let index = world.nodes[0].status(world.now()).seal.index + 1;
     let hash = Hash([1; 32]);
-    let checkpoint = Checkpoint {
-        index,
-        round: Round(1),
-        height: Height(9),
-        block: BlockHash(hash),
-        state: hash,
-        registry: hash,
-        voters: hash,
-    };
+    let checkpoint = Checkpoint { round: Round(1), height: Height(9), ..bed::checkpoint(index, 1) };
     let sign = |view, value, key: &SecretKey| {
         Vote::sign((index, view, Step::Prepare), value, key, &network, &verifier)
     };
@@ -246,16 +238,7 @@ fn who_shows_a_forged_vote_of_ours_is_blamed_and_in_a_quorum_no_more_heard() {
 
 /// Node 0 halts, for a reason made up.
 fn halt_first(world: &mut World) {
-    let hash = Hash([1; 32]);
-    let checkpoint = Checkpoint {
-        index: 1,
-        round: Round(0),
-        height: Height(1),
-        block: BlockHash(hash),
-        state: hash,
-        registry: hash,
-        voters: hash,
-    };
+    let checkpoint = Checkpoint { round: Round(0), ..bed::checkpoint(1, 1) };
     let certificate = Box::new(Quorum::new(checkpoint, 0, &[]));
     let reason = HaltReason::State { certificate, ours: Hash([2; 32]) };
     let before = world.disks[0].clone();

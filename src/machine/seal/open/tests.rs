@@ -9,10 +9,8 @@ use crate::machine::seal::instance::Input;
 use crate::machine::seal::proposals::Verdict;
 use crate::machine::seal::votes::Cast;
 use crate::machine::seals::Seals;
-use crate::types::clock::{Height, Round};
-use crate::types::hash::{BlockHash, Hash};
 use crate::types::key::Signature;
-use crate::types::seal::{Checkpoint, Step};
+use crate::types::seal::Step;
 use crate::types::sign::{SignState, Standing, VoteRecord};
 
 /// Founder 1 of four prepares what is proposed, but cannot sign before it is judged again; what it then signs, its sign
@@ -28,7 +26,7 @@ fn signs_after(verdict: Verdict, before: Option<VoteRecord>) -> VoteRecord {
     let own = Some(key.public());
     let mut open = Open::new(&network, chain.sealed(), electorate, own, None, now, &turn.db);
     let mut outcomes = Vec::new();
-    let (checkpoint, voter) = (proposed(), open.proposer(&network, 0).expect("voters"));
+    let (checkpoint, voter) = (bed::checkpoint(1, 7), open.proposer(&network, 0).expect("voters"));
     open.know(checkpoint);
     open.input(now, Input::Start, &mut outcomes);
     let (value, signature) = (checkpoint.id(), Signature([1; 64]));
@@ -48,22 +46,9 @@ fn signs_after(verdict: Verdict, before: Option<VoteRecord>) -> VoteRecord {
     record
 }
 
-fn proposed() -> Checkpoint {
-    let hash = Hash([7; 32]);
-    Checkpoint {
-        index: 1,
-        round: Round(1),
-        height: Height(1),
-        block: BlockHash(hash),
-        state: hash,
-        registry: hash,
-        voters: hash,
-    }
-}
-
 #[test]
 fn a_prepare_that_waited_until_it_is_worth_nothing_becomes_nil() {
-    let value = Some(proposed().id());
+    let value = Some(bed::checkpoint(1, 7).id());
     let prepare = |value| VoteRecord { index: 1, view: 0, step: Step::Prepare, value, lock: None };
     for (verdict, signs) in [
         (Verdict::Acceptable, value),

@@ -9,11 +9,11 @@ use crate::machine::event::PeerId;
 use crate::machine::peers::Peers;
 use crate::machine::seal::{Outcome, Sealing, View};
 use crate::machine::seals::Seals;
-use crate::types::clock::{Height, Monotonic, Round};
-use crate::types::hash::{BlockHash, Hash};
+use crate::types::clock::Monotonic;
+use crate::types::hash::Hash;
 use crate::types::key::{Purpose, Verifier};
 use crate::types::network::Network;
-use crate::types::seal::{Checkpoint, Proposal, Quorum, Step, Vote};
+use crate::types::seal::{Proposal, Quorum, Step, Vote};
 use crate::types::sign::SignState;
 
 const SLOT_MS: u64 = 180_000;
@@ -80,16 +80,7 @@ impl Bed {
     }
 
     fn proposal(&self, founder: u8, view: u32, byte: u8) -> Proposal {
-        let hash = Hash([byte; 32]);
-        let checkpoint = Checkpoint {
-            index: 1,
-            round: Round(1),
-            height: Height(1),
-            block: BlockHash(hash),
-            state: hash,
-            registry: hash,
-            voters: hash,
-        };
+        let checkpoint = bed::checkpoint(1, byte);
         let (place, value) = ((1, view, Step::Propose), Some(checkpoint.id()));
         let vote = Vote::sign(place, value, &bed::key(founder), &self.network, &self.theirs);
         Proposal { vote, checkpoint, prepared: None }
