@@ -8,6 +8,7 @@ mod adopt;
 mod advance;
 mod beside;
 mod finality;
+mod led;
 mod load;
 mod path;
 mod sealed;
@@ -180,7 +181,8 @@ impl Chain {
     /// Whether the steps to a better chain are not all done.
     pub fn has_work(&self) -> bool {
         let broken = self.finality.is_broken();
-        self.finality.has_work() || !broken && (self.target.is_some() || self.is_adoption_due())
+        let steps = self.target.is_some() && !self.finality.claims.is_wanting();
+        self.finality.has_work() || !broken && (steps || self.is_adoption_due())
     }
 
     /// The header worth most, and more than the best chain, that lacks bodies.

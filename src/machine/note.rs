@@ -34,6 +34,8 @@ pub enum Note {
     ViewEntered { index: u64, view: u32 },
     /// Voters have certified another checkpoint than the one that counts for this index. Said once of an index.
     SealConflict { index: u64, ruling: Ruling },
+    /// This seal and those after it were certified, and are not of the chain of the checkpoint that the network file lists.
+    SealDenied { seal: SealRef },
     /// A seal is certified. The delay is from the end of its last forging slot, for one decided while we looked on.
     Sealed { seal: SealRef, point: Point, round: Round, delay_ms: Option<u64> },
     /// Whether all our signatures are known, at the start when they may not be, and when it changes; with the signature

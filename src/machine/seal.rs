@@ -239,7 +239,7 @@ impl Sealing {
     fn reopen(&mut self, turn: &mut Turn, view: &View, signed: &SignState) {
         let sealed = view.chain.sealed();
         let index = sealed.seal.index + 1;
-        let ready = sealed.seal.index == view.seals.certified().index;
+        let ready = sealed.seal.index == view.seals.certified().index && !view.chain.awaits_seal();
         // Who may not sign votes for nothing either; and when others have shown votes of ours that the sign state had lost,
         // it goes on from these, lock and all.
         let votes = signed.standing == Standing::Proven;

@@ -92,29 +92,47 @@ impl Seals {
         verifier: Verifier,
         db: &dyn Reader,
     ) -> Result<Seals, &'static str> {
+        let fetch = Fetch::new(network.clock.slot_ms);
+        let mut seals = Seals::at_genesis(network, verifier, fetch);
+        seals.load(db)?;
+        Ok(seals)
+    }
+
+    fn load(&mut self, db: &dyn Reader) -> Result<(), &'static str> {
+        let Some(stored) = records::last_seal(db)? else { return Ok(()) };
+        let voters = voters_after(db, &self.network, stored.checkpoint().index)
+            .ok_or("the voters of the last seal")?;
+        let electorate = Rc::new(Electorate::new(&voters));
+        if electorate.digest() != stored.checkpoint().voters {
+            return Err("the voters of the last seal");
+        }
+        self.move_to(&stored, electorate);
+        Ok(())
+    }
+
+    /// To the newest seal that the database holds now.
+    fn go_back(&mut self, db: &dyn Reader) {
+        let fetch = std::mem::replace(&mut self.fetch, Fetch::new(self.network.clock.slot_ms));
+        *self = Seals::at_genesis(self.network.clone(), self.verifier.clone(), fetch);
+        // A record that cannot be read now is found at the next start: until then nothing new is adopted.
+        let _ = self.load(db);
+        self.fetch.wake();
+    }
+
+    fn at_genesis(network: Rc<Network>, verifier: Verifier, fetch: Fetch) -> Seals {
         let state = Anchor::genesis(&network).state;
         let point = genesis(&network);
-        let mut seals = Seals {
+        Seals {
             certified: state.checkpoint(0, point.height, point.hash),
             is_certified: true,
             registry_at: 0,
             voters_at: 0,
             electorate: Rc::new(Electorate::new(&state.voters)),
-            fetch: Fetch::new(network.clock.slot_ms),
+            fetch,
             is_compared: false,
             network,
             verifier,
-        };
-        if let Some(stored) = records::last_seal(db)? {
-            let voters = voters_after(db, &seals.network, stored.checkpoint().index)
-                .ok_or("the voters of the last seal")?;
-            let electorate = Rc::new(Electorate::new(&voters));
-            if electorate.digest() != stored.checkpoint().voters {
-                return Err("the voters of the last seal");
-            }
-            seals.move_to(&stored, electorate);
         }
-        Ok(seals)
     }
 
     /// The newest seal certified or listed; genesis at first.

@@ -160,7 +160,7 @@ impl Sync {
 
     /// For people: target, rate, time left.
     pub fn status(&self, chain: &Chain, behind: bool) -> SyncStatus {
-        let sealed = chain.awaits_seal().then(|| chain.certified_seal().height.0);
+        let sealed = chain.awaits_seal().then(|| chain.awaited_seal().height.0);
         let target = chain.best_unfull().map(|entry| entry.point.height.0).max(sealed);
         let rate = match (self.reached.front(), self.reached.back()) {
             (Some((since, from)), Some((until, to))) if until > since => {

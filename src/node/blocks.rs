@@ -208,6 +208,7 @@ impl Node {
             return;
         }
         let change = self.chain.advance(&mut turn.db);
+        self.drop_denied(turn);
         self.moved(turn, &change);
         self.sync.wake();
     }

@@ -10,7 +10,8 @@ use crate::machine::rivals::Rival;
 use crate::machine::seals::{Checked, Conflict};
 use crate::machine::turn::Turn;
 use crate::types::evidence::Evidence;
-use crate::types::seal::{Seal, Step, Vote};
+use crate::types::message::ByeReason;
+use crate::types::seal::{Quorum, Seal, Step, Vote};
 
 impl Node {
     /// A peer answers with seals.
@@ -33,6 +34,8 @@ impl Node {
         let Checked { blamed, conflict } = self.seals.check(turn);
         if let Some(conflict) = conflict {
             self.conflict(turn, &conflict);
+            self.chain.doubt();
+            self.drop_denied(turn);
         }
         if let Some((peer, reason)) = blamed {
             self.peers.blame(turn, peer, reason);
@@ -44,9 +47,13 @@ impl Node {
 
     /// Two checkpoints are certified for one index, or one against the network file. Peers show it again and again.
     pub(super) fn conflict(&mut self, turn: &mut Turn, conflict: &Conflict) {
-        let Conflict { held, ref other, ruling } = *conflict;
+        let Conflict { held, ref other, mut ruling } = *conflict;
         let other = &other.certificate;
         let index = other.checkpoint.index;
+        if ruling == Ruling::Halts && self.chain.is_claim(index) {
+            // Which of the two is right shows on the way to the listed checkpoint.
+            ruling = Ruling::Older;
+        }
         let rival = Rival { at: turn.now.wall, held, ruling, certificate: other.clone() };
         if self.rivals.keep(turn, &rival) {
             turn.out.note(Note::SealConflict { index, ruling });
@@ -83,8 +90,9 @@ impl Node {
             (None, Some(Breach::Refused { index, .. } | Breach::State { index, .. })) => index,
             (None, None) => return,
         };
-        let Some(stored) = records::seal(&turn.db, index) else { return };
-        let certificate = Box::new(stored.seal.certificate);
+        let stored = records::seal(&turn.db, index).map(|stored| stored.seal.certificate);
+        let listed = || Some(Quorum::new(self.network.listed(index)?.checkpoint, 0, &[]));
+        let Some(certificate) = stored.or_else(listed).map(Box::new) else { return };
         let voters = self.seals.voters(index, &turn.db);
         let reason = match (contradiction, breach) {
             (Some((listed, _)), _) => HaltReason::Listed { held: certificate, listed },
@@ -95,6 +103,18 @@ impl Node {
             (None, None) => return,
         };
         self.halt(turn, reason, &voters);
+    }
+
+    /// Forgets seals that are not of the network file's chain. Who sent them is on another chain, or lies.
+    pub(super) fn drop_denied(&mut self, turn: &mut Turn) {
+        let Some(index) = self.chain.take_denied() else { return };
+        if let Some(stored) = records::seal(&turn.db, index) {
+            let seal = stored.checkpoint().seal();
+            turn.out.note(Note::SealDenied { seal });
+        }
+        if let Some(peer) = self.seals.deny(turn, index) {
+            self.peers.blame(turn, peer, ByeReason::Invalid);
+        }
     }
 
     /// Tells the chain of seals that are certified now.

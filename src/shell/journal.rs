@@ -104,6 +104,7 @@ pub fn note_line(note: &Note) -> (Level, String) {
             (Level::Info, format!("sealing: view {view} of seal {index}"))
         }
         Note::SealConflict { index, ruling } => (Level::Error, conflict_line(*index, *ruling)),
+        Note::SealDenied { seal } => (Level::Warn, denied_line(seal.index)),
         Note::Sealed { seal, point, round, delay_ms } => {
             let line = format!("seal {} of round {round}: block {}", seal.index, name(point));
             match delay_ms {
@@ -157,6 +158,12 @@ fn conflict_line(index: u64, ruling: Ruling) -> String {
             "voters have certified seal {index} against a listed checkpoint, which counts: kept as evidence"
         ),
     }
+}
+
+fn denied_line(index: u64) -> String {
+    format!(
+        "seal {index} and those after it are not of the listed checkpoint's chain: asking others"
+    )
 }
 
 fn sign_state_line(standing: Standing, record: Option<&SignRecord>) -> (Level, String) {

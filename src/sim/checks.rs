@@ -264,6 +264,7 @@ impl Checks {
             | Note::ViewEntered { .. }
             | Note::Sealed { .. }
             | Note::SealConflict { .. }
+            | Note::SealDenied { .. }
             | Note::Halted { .. }
             | Note::SignState { .. }
             | Note::KeyElsewhere { .. }

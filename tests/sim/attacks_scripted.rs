@@ -93,9 +93,10 @@ fn old_keys_that_certify_another_past_change_nothing() {
                     assert_eq!(run.held, 5, "{run:?}");
                     assert!(run.newcomer_noticed && run.newcomer_halted, "{run:?}");
                 }
-                // It never goes on from the false past in silence.
+                // Blocks on the way to the listed checkpoint show which past it is of.
                 Newcomer::Listed => {
-                    assert!(run.newcomer_follows || run.newcomer_halted, "{run:?}");
+                    assert_eq!(run.held, 0, "{run:?}");
+                    assert!(run.newcomer_follows && !run.newcomer_halted, "{run:?}");
                 }
             }
         }

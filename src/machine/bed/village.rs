@@ -112,6 +112,15 @@ impl Village {
         verdict
     }
 
+    /// Takes blocks in whose headers the last one proves.
+    pub fn prove(&mut self, blocks: &[Block]) {
+        let headers = blocks.iter().map(|block| block.header.clone()).collect();
+        self.event(1_000, |it, draft| it.chain.add_proven(it.now.mono, headers, draft));
+        for block in blocks {
+            self.body(block).expect("they belong together");
+        }
+    }
+
     /// Takes a seal in; what follows from it in at most so many events.
     pub fn certify_within(&mut self, steps: usize, seal: &Seal) -> SealVerdict {
         let disk = std::mem::take(&mut self.disk);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::{Chain, Change, finality::Breach};
+use super::{Chain, Change};
 use crate::machine::records::{self, Draft, Reader, StoredHeader, Table};
 use crate::rules::sealed::Anchor;
 use crate::rules::state::ChainState;
@@ -18,7 +18,8 @@ impl Chain {
         let finality = &self.finality;
         let height = self.best.point.height;
         let held_up = finality.is_stuck() || finality.is_broken() || self.is_retreating();
-        !held_up && finality.next().is_some_and(|next| next.height <= height)
+        let due = |next: &Checkpoint| next.height <= height && self.is_borne_out(next.index);
+        !held_up && finality.next().is_some_and(due)
     }
 
     /// Adopts the next seal. False when that is all for this event: its state takes longer to sum up, is not ours, or
@@ -27,7 +28,10 @@ impl Chain {
         let Some(seal) = self.finality.next().copied() else { return false };
         let stored = records::seal(db, seal.index).filter(|_| self.is_main(&seal.point(), db));
         let Some(stored) = stored else {
-            self.finality.set_stuck(true);
+            match self.is_claim(seal.index) {
+                true => self.deny(),
+                false => self.finality.set_stuck(true),
+            }
             return false;
         };
         let before = self.sealed.clone();
@@ -45,7 +49,7 @@ impl Chain {
         }
         let ours = state.checkpoint(seal.index, seal.height, seal.block);
         if ours != seal {
-            self.finality.break_off(Breach::State { index: seal.index, ours });
+            self.differ(&seal, ours);
             return false;
         }
         self.rest_on(Anchor::new(seal, state), db);

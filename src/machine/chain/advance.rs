@@ -77,6 +77,11 @@ impl Chain {
                 self.reject(point, None, db, change);
                 return Some(on);
             };
+            let named = &header.header.header.seal;
+            if self.guide().is_some() && named.index > self.sealed.checkpoint.index {
+                self.heed(named, db);
+                return None;
+            }
             // What a certified seal proves by its hash is not looked at again (§12).
             let proven = self.tree.get(&point.hash).is_some_and(|entry| entry.proven);
             if !proven && !self.verify_some(&messages, signatures) {
@@ -103,7 +108,9 @@ impl Chain {
             return true;
         }
         let Some(undone) = self.undo_one(db) else { return false };
-        self.delete_block(&undone.point, db);
+        if self.is_way_known() {
+            self.delete_block(&undone.point, db);
+        }
         change.undone.push(undone);
         true
     }
@@ -204,7 +211,9 @@ impl Chain {
 
     /// Makes a full block the target if its chain is better than the best and than the target.
     pub(super) fn consider(&mut self, point: Point, db: &dyn Reader) {
-        let Some(entry) = self.tree.get(&point.hash) else { return };
+        let Some(entry) = self.tree.get(&point.hash).filter(|_| self.is_on_way(&point)) else {
+            return;
+        };
         let candidate = entry.as_best();
         let rival = match &self.target {
             Some(target) => self.best_at(target, db).unwrap_or(self.best),

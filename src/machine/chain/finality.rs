@@ -11,6 +11,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use super::led::Claims;
 use super::path::previous_of;
 use super::{Best, Chain, HeaderVerdict};
 use crate::machine::records::{self, Draft, Reader, StoredSeal};
@@ -42,6 +43,7 @@ pub struct Finality {
     /// Whether the records for the next adoption could not be read.
     stuck: bool,
     breach: Option<Breach>,
+    pub(super) claims: Claims,
 }
 
 impl Finality {
@@ -55,6 +57,7 @@ impl Finality {
             beaten: VecDeque::new(),
             stuck: false,
             breach: None,
+            claims: Claims::default(),
         }
     }
 
@@ -97,6 +100,21 @@ impl Finality {
         self.show(seal);
     }
 
+    /// The newest seal whose block is known to be here, as far as it was not dropped since.
+    pub fn shown_index(&self) -> u64 {
+        self.shown.index
+    }
+
+    /// Whether a seal is certified and not adopted.
+    pub fn has_certified(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// No seal is certified beyond the one adopted any more.
+    pub fn forget_certified(&mut self, adopted: &Checkpoint) {
+        (self.certified, self.next) = (*adopted, None);
+    }
+
     /// The block of a seal is known.
     pub fn show(&mut self, seal: &Checkpoint) {
         if self.shown.index < seal.index {
@@ -123,14 +141,15 @@ impl Chain {
         self.finality.certified.index
     }
 
-    /// The newest seal that it has been told of.
-    pub fn certified_seal(&self) -> &Checkpoint {
-        &self.finality.certified
+    /// The newest seal that it has been told of, or that the network file lists.
+    pub fn awaited_seal(&self) -> &Checkpoint {
+        let certified = &self.finality.certified;
+        self.guide().filter(|guide| guide.index > certified.index).unwrap_or(certified)
     }
 
-    /// Whether a seal is certified that is not adopted: nobody forges, and headers above it cannot be checked.
+    /// Whether a seal is certified or listed that is not adopted: nobody forges, and headers above it cannot be checked.
     pub fn awaits_seal(&self) -> bool {
-        self.sealed.checkpoint.index < self.finality.certified.index
+        self.sealed.checkpoint.index < self.awaited_seal().index
     }
 
     /// Whether blocks beside a seal are being taken back: until that is done our tip is none to be shown.
@@ -150,8 +169,12 @@ impl Chain {
             return;
         }
         self.finality.certified = *seal;
+        self.finality.claims.heard();
         if self.finality.next.is_none() {
             self.finality.next = Some(*seal);
+        }
+        if self.is_claim(seal.index) {
+            return;
         }
         if let Some(why) = self.why_invalid(&seal.block) {
             self.finality.break_off(Breach::Refused { index: seal.index, why });
@@ -162,7 +185,10 @@ impl Chain {
     /// The lowest certified seal whose block is to be found, and the one from whose block on its headers are missing.
     pub fn unproven(&self, db: &dyn Reader) -> Option<(Checkpoint, Checkpoint)> {
         let shown = self.shown(db);
-        Some((shown, self.seal_after(shown.index, db)?))
+        match self.guide().filter(|guide| guide.index > shown.index) {
+            Some(guide) => Some((shown, *guide)),
+            None => Some((shown, self.seal_after(shown.index, db)?)),
+        }
     }
 
     /// The newest certified seal whose block is known, and so all headers below it.
@@ -189,15 +215,22 @@ impl Chain {
         for header in headers {
             let point = header.point();
             if self.knows(&point, db) {
+                if self.tree.prove(&point.hash) {
+                    self.consider(point, db);
+                }
                 continue;
             }
             if let Some(why) = self.why_invalid(&point.hash) {
-                let index = self.finality.shown.index + 1;
-                self.finality.break_off(Breach::Refused { index, why });
+                let Some((_, next)) = self.unproven(db) else { return };
+                self.finality.break_off(Breach::Refused { index: next.index, why });
                 return;
             }
             let Some(parent) = self.parent_of(&header.header, db) else { return };
             self.insert(Rc::new(header), &parent, true, now, db);
+        }
+        if !self.is_way_known() {
+            self.follow_guide(db);
+            return;
         }
         while let Some(seal) = self.seal_after(self.finality.shown.index, db) {
             if !self.knows(&seal.point(), db) {
@@ -229,6 +262,12 @@ impl Chain {
         let listed = self.network.checkpoints.iter().map(|listed| &listed.checkpoint);
         let unlisted = |it: &Checkpoint| it.height == point.height && it.block != point.hash;
         if point.height <= self.sealed.checkpoint.height || listed.into_iter().any(unlisted) {
+            return beside;
+        }
+        if !self.is_way_known() {
+            return Some(HeaderVerdict::Orphan);
+        }
+        if self.guide().is_some_and(|guide| point.height < guide.height) {
             return beside;
         }
         if !self.awaits_seal() {
@@ -275,6 +314,7 @@ impl Chain {
             let seal = records::seal(db, index).ok_or("a record of table seals")?;
             self.certified(seal.checkpoint(), db);
         }
+        self.seek_guide(db);
         Ok(())
     }
 
@@ -299,9 +339,11 @@ impl Chain {
         }
     }
 
-    /// The certified seal above the one adopted whose block has this height.
+    /// The certified seal above the one adopted, and no claim, whose block has this height.
     fn seal_at(&self, height: Height, db: &dyn Reader) -> Option<Checkpoint> {
-        let (mut low, mut high) = (self.sealed.checkpoint.index, self.finality.certified.index + 1);
+        let claims = self.guide().map_or(0, |guide| guide.index - 1);
+        let mut low = self.sealed.checkpoint.index.max(claims);
+        let mut high = (self.finality.certified.index + 1).max(low + 1);
         // Heights ascend with the index.
         while high - low > 1 {
             let middle = low + (high - low) / 2;

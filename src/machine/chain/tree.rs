@@ -121,6 +121,13 @@ impl Tree {
         filled
     }
 
+    /// Marks a block proven; whether it is whole.
+    pub fn prove(&mut self, hash: &BlockHash) -> bool {
+        let Some(entry) = self.entries.get_mut(hash) else { return false };
+        entry.proven = true;
+        entry.full
+    }
+
     pub fn unfull(&self) -> impl Iterator<Item = &Entry> {
         self.unfull.iter().filter_map(|hash| self.entries.get(hash))
     }

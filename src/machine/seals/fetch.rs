@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{Conflict, Place, SealVerdict, Seals};
 use crate::machine::event::PeerId;
 use crate::machine::peers::Peers;
-use crate::machine::records::Reader;
+use crate::machine::records::{self, Reader, Table};
 use crate::machine::turn::Turn;
 use crate::rules::quorum::Electorate;
 use crate::types::block::SealRef;
@@ -25,6 +25,9 @@ const SIGNATURES_MAX: usize = 64;
 /// Seals looked at in one event: each costs a hash over what it brings.
 const SEALS_CHECKED_MAX: usize = 16;
 
+/// Changes remembered of who sent which seals.
+const SOURCES_MAX: usize = 64;
+
 /// What is asked from whom, and the page that is being checked.
 pub struct Fetch {
     answer_ms: u64,
@@ -35,6 +38,8 @@ pub struct Fetch {
     /// Peers, of those connected, that have shown another seal than ours for its index.
     doubted: BTreeSet<PeerId>,
     strikes: BTreeMap<PeerId, u32>,
+    /// Who sent the seals from an index on, up to the next one here.
+    sources: BTreeMap<u64, PeerId>,
     due: Monotonic,
 }
 
@@ -75,6 +80,7 @@ impl Fetch {
             passed_over: BTreeMap::new(),
             doubted: BTreeSet::new(),
             strikes: BTreeMap::new(),
+            sources: BTreeMap::new(),
             due: Monotonic(0),
         }
     }
@@ -89,6 +95,16 @@ impl Fetch {
         *strikes = strikes.saturating_add(1);
         self.passed_over.insert(peer, now.plus(2 * self.answer_ms));
         self.wake();
+    }
+
+    /// A seal of this peer is taken.
+    fn came_from(&mut self, peer: PeerId, index: u64) {
+        if self.sources.last_key_value().is_none_or(|(_, last)| *last != peer) {
+            self.sources.insert(index, peer);
+        }
+        while self.sources.len() > SOURCES_MAX {
+            self.sources.pop_first();
+        }
     }
 
     fn absolve(&mut self, peer: PeerId) {
@@ -206,6 +222,22 @@ impl Seals {
         Ok(true)
     }
 
+    /// The seals from an index on are not those of the network file's chain: they are forgotten, to be fetched anew from
+    /// others than who sent the first of them, if anybody did.
+    pub fn deny(&mut self, turn: &mut Turn, index: u64) -> Option<PeerId> {
+        for index in index..=self.certified.index {
+            turn.db.delete(Table::Seals, records::index_key(index));
+        }
+        let source = self.fetch.sources.range(..=index).next_back().map(|(_, peer)| *peer);
+        self.fetch.sources.split_off(&index);
+        (self.fetch.page, self.fetch.request) = (None, None);
+        if let Some(peer) = source {
+            self.fetch.pass_over(peer, turn.now.mono);
+        }
+        self.go_back(&turn.db);
+        source
+    }
+
     /// Checks as much of the page received as one event may.
     pub fn check(&mut self, turn: &mut Turn) -> Checked {
         let mut checked = Checked::default();
@@ -249,8 +281,10 @@ impl Seals {
                 }
                 Some(_) => page.checked = 0,
             }
+            let index = seal.certificate.checkpoint.index;
             match self.take(&mut turn.db, place, seal) {
                 SealVerdict::Added => {
+                    self.fetch.came_from(page.from, index);
                     (page.new, page.common) = (true, true);
                     self.fetch.page = Some(page);
                 }

@@ -47,8 +47,7 @@ impl Seals {
         let checkpoint = listed.checkpoint;
         let changed = checkpoint.voters != self.certified.voters;
         let voters = listed.voters.clone().filter(|_| changed);
-        let certificate =
-            Quorum { checkpoint, view: 0, voters: Vec::new(), signatures: Vec::new() };
+        let certificate = Quorum::new(checkpoint, 0, &[]);
         self.store(db, Seal { certificate, registry: None, voters });
     }
 }

@@ -13,7 +13,8 @@ use crate::machine::event::PeerId;
 use crate::machine::peers::{Peer, Peers};
 use crate::machine::turn::Turn;
 use crate::types::block::{Point, SignedHeader};
-use crate::types::message::{ByeReason, HEADERS_MAX, Message};
+use crate::types::message::{ByeReason, HEADERS_MAX, Message, Tip};
+use crate::types::seal::Checkpoint;
 
 /// Ends of batches of one segment: of two million headers, an hour of a network that seals nothing for a year.
 const SKELETON_MAX: usize = 4_096;
@@ -39,9 +40,8 @@ impl Sync {
             return;
         }
         let holds = |peer: &&Peer| {
-            let tip =
-                peer.tip.filter(|tip| tip.seal >= next.index && tip.point.height >= next.height);
-            tip.is_some() && !self.passed_over.contains_key(&peer.id)
+            let shown = peer.tip.is_some_and(|tip| leads_to(&tip, &next, view.chain));
+            shown && !self.passed_over.contains_key(&peer.id)
         };
         let rank =
             |peer: &&Peer| (self.doubt(peer), Reverse(peer.tip.map(|tip| tip.seal)), peer.id);
@@ -101,14 +101,14 @@ impl Sync {
                 let promised = request.promised;
                 let stands =
                     latest.is_some_and(|it| (it.point, it.seal) == (promised.point, promised.seal));
-                return stands.then_some((from, ByeReason::Promise));
+                let next = chain.unproven(&turn.db).map(|(_, next)| next.index);
+                let said = next.is_some_and(|index| promised.seal >= index);
+                return (stands && said).then_some((from, ByeReason::Promise));
             }
         };
         let next = chain.unproven(&turn.db).map(|(_, next)| next);
         let promised = request.promised;
-        let has_next = |seal: u64| promised.seal >= seal;
-        if full && next.is_some_and(|next| has_next(next.index) && promised.height() >= next.height)
-        {
+        if full && next.is_some_and(|next| leads_to(&promised, &next, chain)) {
             self.headers = Some(request);
             self.go_on(turn, above, chain.ahead(&above));
         }
@@ -139,6 +139,12 @@ impl Sync {
         }
         if proven > 0 { Proof::Up(proven) } else { Proof::Open }
     }
+}
+
+/// Whether a peer with this tip may have the headers up to a certified or listed block. It need not have a seal of a
+/// listed one: perhaps nobody has.
+fn leads_to(tip: &Tip, next: &Checkpoint, chain: &Chain) -> bool {
+    tip.point.height >= next.height && (tip.seal >= next.index || !chain.is_way_known())
 }
 
 /// The points of headers that stand one on the other above a point; nothing when they do not.

@@ -119,6 +119,7 @@ impl Notes {
             | Note::ClockStepped { .. }
             | Note::ClockTrust { .. }
             | Note::SyncStarted { .. }
+            | Note::SealDenied { .. }
             | Note::SyncFinished => {}
         }
     }
