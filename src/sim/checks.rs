@@ -231,7 +231,7 @@ impl Checks {
                 let parted = beside && self.oracle.is_parted();
                 // Who had not heard of the seal yet made it beside the sealed block, or in the round that the seal closed.
                 let closed = matches!(why, Refusal::BesideSeal | Refusal::RoundSealed);
-                let closed = closed && self.held[index].is_beside(point, &self.oracle);
+                let closed = closed && self.held[index].is_beside(point, false, &self.oracle);
                 if forger.is_some() && hosts[index].honest && whole && !parted && !closed {
                     let what = format!("refuses block {} of an honest HN: {why}", point.hash);
                     self.violation(time, Some(index), what);

@@ -139,6 +139,13 @@ impl Host {
         listed.filter(|listed| listed.voters.is_some()).map(|listed| &listed.checkpoint)
     }
 
+    /// Whether its network file lists a checkpoint after a seal: until it is there, blocks on the way decide over seals.
+    pub fn is_led(&self, adopted: u64) -> bool {
+        let network = self.network.as_deref();
+        let last = network.and_then(|network| network.checkpoints.last());
+        last.is_some_and(|last| last.checkpoint.index > adopted)
+    }
+
     /// Whether its network file lists a checkpoint of this index that brings voters.
     pub fn lists(&self, index: u64) -> bool {
         self.listings().any(|listed| listed.index == index)

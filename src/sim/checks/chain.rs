@@ -53,10 +53,11 @@ impl Held {
     }
 
     /// Whether a host follows a chain that it may not follow any more.
-    pub(super) fn is_beside(&self, tip: &Point, oracle: &Oracle) -> bool {
+    pub(super) fn is_beside(&self, tip: &Point, is_led: bool, oracle: &Oracle) -> bool {
         if tip.height < self.base.height {
-            // As far as it goes until the sealed block is there.
-            return self.through.contains(&self.base.hash);
+            // As far as it goes until the sealed block is there; on the way to a listed one step by step.
+            let on_the_way = is_led && oracle.goes_through(&self.base.hash, tip);
+            return self.through.contains(&self.base.hash) && !on_the_way;
         }
         let mut above = oracle.down(&tip.hash);
         let above = above.find(|block| block.point.height == self.base.height.next());
@@ -110,7 +111,9 @@ impl Checks {
         if let Some(fault) = fault.filter(|_| host.honest) {
             self.violation(time, Some(index), format!("chain with a block {fault}: {}", tip.hash));
         }
-        if host.honest && self.held[index].is_beside(&tip, &self.oracle) {
+        let adopted = self.seals.adopted(index).map_or(0, |seal| seal.index);
+        let is_led = host.is_led(adopted);
+        if host.honest && self.held[index].is_beside(&tip, is_led, &self.oracle) {
             let tip = self.oracle.describe(&tip.hash);
             self.violation(time, Some(index), format!("follows {tip}, which is beside its seal"));
         }

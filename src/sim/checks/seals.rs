@@ -70,9 +70,7 @@ impl Checks {
         for ((table, key), value) in &batch.0 {
             match (table, value) {
                 (Table::Seals, Some(value)) => self.seal_written(time, index, host, value),
-                (Table::Seals, None) => {
-                    self.violation(time, Some(index), "deletes a seal");
-                }
+                (Table::Seals, None) => self.seal_deleted(time, index, host, key, floor.as_ref()),
                 (Table::States, Some(value)) => self.state_written(time, index, host, key, value),
                 (Table::Main, _) => {
                     self.main_written(time, index, host, key, value.as_deref(), floor.as_ref());
@@ -116,6 +114,23 @@ impl Checks {
             self.held[index].rest_on(&checkpoint, host.lists(number), &self.oracle);
         }
         self.seals.decided.entry(id).or_insert((stored.seal.certificate.view, time));
+    }
+
+    /// Only what is not adopted, and not borne out by the way to a listed checkpoint.
+    fn seal_deleted(
+        &mut self,
+        time: u64,
+        index: usize,
+        host: &Host,
+        key: &[u8],
+        adopted: Option<&Checkpoint>,
+    ) {
+        let Ok(number) = key.try_into().map(u64::from_be_bytes) else { return };
+        let adopted = adopted.map_or(0, |seal| seal.index);
+        self.seals.held.entry(index).or_default().remove(&number);
+        if host.honest && (number <= adopted || !host.is_led(adopted)) {
+            self.violation(time, Some(index), format!("deletes seal {number}"));
+        }
     }
 
     /// Somebody holds a certificate.

@@ -136,6 +136,12 @@ fn held(world: &World, host: usize, of: &[Seal]) -> u64 {
         as u64
 }
 
+/// The newest seal that a host rests on, as its disk has it.
+fn adopted(world: &World, host: usize) -> u64 {
+    let last = world.hosts[host].disk.rows(Table::States).last();
+    last.and_then(|(key, _)| key.as_slice().try_into().ok()).map_or(0, u64::from_be_bytes)
+}
+
 /// The newcomer hears only the attacker, or everybody again.
 fn isolate(world: &mut World, alone: bool) {
     for host in NEWCOMER + 1..world.cast.nodes {
@@ -185,7 +191,6 @@ pub fn old_keys(seed: &str, newcomer: Newcomer) -> Past {
     let noticed = |host: &usize| notes.conflicts.iter().any(|(of, ..)| of == host);
     let halted = |host: &usize| world.checks.seals.halted.contains(host);
     let tip = world.best_honest();
-    let ours = |host: usize| world.checks.seals.adopted(host).map_or(0, |seal| seal.index);
     Past {
         answered: answered.get().0,
         answered_newcomer: answered.get().1,
@@ -198,7 +203,7 @@ pub fn old_keys(seed: &str, newcomer: Newcomer) -> Past {
         newcomer_noticed: noticed(&NEWCOMER),
         newcomer_halted: halted(&NEWCOMER),
         newcomer_follows: Some(world.checks.tips[NEWCOMER]) == tip
-            && ours(NEWCOMER) == world.seals(),
+            && adopted(&world, NEWCOMER) == world.seals(),
         violations: world.checks.violations.clone(),
     }
 }
