@@ -2,7 +2,8 @@
 //! (`docs/protocol.md` §2, §10). Which blocks they are about is the chain's business; here nobody looks at one.
 //!
 //! A seal is certified by the voters that the seal before it names, so the chain of seals needs no blocks to be checked.
-//! What is here once stays: a second checkpoint certified for an index is a conflict and never replaces the first.
+//! What is here once stays: a second checkpoint certified for an index is a conflict and never replaces the first. Only
+//! below a listed checkpoint the chain may deny what is not adopted yet (`deny`).
 
 mod fetch;
 mod listed;
