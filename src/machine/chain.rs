@@ -38,6 +38,7 @@ use crate::types::tx::Tx;
 
 pub use finality::Breach;
 use finality::Finality;
+pub use led::Denied;
 use path::Known;
 use sealed::Fold;
 use tree::Tree;

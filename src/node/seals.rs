@@ -1,7 +1,7 @@
 //! Seals on their way through the node: fetched, served, and what they mean for the chain.
 
 use super::Node;
-use crate::machine::chain::Breach;
+use crate::machine::chain::{Breach, Denied};
 use crate::machine::event::PeerId;
 use crate::machine::halt::HaltReason;
 use crate::machine::note::{Note, Ruling};
@@ -105,14 +105,14 @@ impl Node {
         self.halt(turn, reason, &voters);
     }
 
-    /// Forgets seals that are not of the network file's chain. Who sent them is on another chain, or lies.
+    /// Forgets seals that are not of the network file's chain. Who sent what the way contradicts is set aside.
     pub(super) fn drop_denied(&mut self, turn: &mut Turn) {
-        let Some(index) = self.chain.take_denied() else { return };
+        let Some(Denied { index, is_shown }) = self.chain.take_denied() else { return };
         if let Some(stored) = records::seal(&turn.db, index) {
             let seal = stored.checkpoint().seal();
             turn.out.note(Note::SealDenied { seal });
         }
-        if let Some(peer) = self.seals.deny(turn, index) {
+        if let Some(peer) = self.seals.deny(turn, index).filter(|_| is_shown) {
             self.peers.blame(turn, peer, ByeReason::Invalid);
         }
     }

@@ -29,7 +29,7 @@ impl Chain {
         let stored = records::seal(db, seal.index).filter(|_| self.is_main(&seal.point(), db));
         let Some(stored) = stored else {
             match self.is_claim(seal.index) {
-                true => self.deny(),
+                true => self.deny(true),
                 false => self.finality.set_stuck(true),
             }
             return false;

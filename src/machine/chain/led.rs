@@ -14,6 +14,14 @@ use crate::machine::records::{self, Reader};
 use crate::types::block::{Point, SealRef};
 use crate::types::seal::Checkpoint;
 
+/// Claims that do not count any more: the seals from this one on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied {
+    pub index: u64,
+    /// Whether the way contradicts them, so that who sent them is on another chain or lies. Otherwise they only led nowhere.
+    pub is_shown: bool,
+}
+
 /// What is known of claims.
 #[derive(Debug, Default)]
 pub struct Claims {
@@ -21,8 +29,8 @@ pub struct Claims {
     named: u64,
     /// Whether the next block names a seal that is not held: the way ends here until it is.
     wanting: bool,
-    /// The lowest seal that is denied, until somebody asks.
-    denied: Option<u64>,
+    /// Until somebody asks.
+    denied: Option<Denied>,
     /// What was denied last because our state is another.
     differed: Option<Checkpoint>,
 }
@@ -77,24 +85,24 @@ impl Chain {
             // What is named is at or below the best block, and so is every seal before it.
             Some(held) => match held.seal() == *named && held.height <= height {
                 true => self.finality.claims.named = named.index,
-                false => self.deny(),
+                false => self.deny(true),
             },
         }
     }
 
     /// The seals held above the one adopted are not those of the guide's chain, or not all: none of them counts any more.
-    pub(super) fn deny(&mut self) {
+    pub(super) fn deny(&mut self, is_shown: bool) {
         let sealed = self.sealed.checkpoint;
         self.finality.forget_certified(&sealed);
         let claims = &mut self.finality.claims;
         (claims.named, claims.wanting) = (sealed.index, true);
-        claims.denied = Some(sealed.index + 1);
+        claims.denied = Some(Denied { index: sealed.index + 1, is_shown });
     }
 
     /// Somebody shows other certificates than those held: when the way cannot go on with these, they are as good as none.
     pub fn doubt(&mut self) {
         if self.finality.claims.wanting && self.finality.has_certified() {
-            self.deny();
+            self.deny(false);
         }
     }
 
@@ -105,12 +113,12 @@ impl Chain {
         if !self.is_claim(seal.index) || named || again {
             self.finality.break_off(Breach::State { index: seal.index, ours });
         } else {
-            self.deny();
+            self.deny(true);
         }
     }
 
-    /// The lowest seal that is denied, with all above it, since somebody asked last: they are to be fetched anew.
-    pub fn take_denied(&mut self) -> Option<u64> {
+    /// What was denied since somebody asked last: it is to be fetched anew.
+    pub fn take_denied(&mut self) -> Option<Denied> {
         self.finality.claims.denied.take()
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::machine::bed::village::Village;
 use crate::machine::bed::{self, turn};
-use crate::machine::chain::{Breach, HeaderVerdict};
+use crate::machine::chain::{Breach, Denied, HeaderVerdict};
 use crate::machine::records::{Table, header};
 use crate::machine::seals::SealVerdict;
 use crate::machine::turn::Turn;
@@ -102,12 +102,16 @@ fn in_an_event<T>(new: &mut Village, act: impl FnOnce(&mut Village, &mut Turn) -
     done
 }
 
+fn shown(index: u64) -> Option<Denied> {
+    Some(Denied { index, is_shown: true })
+}
+
 /// Drops what the chain denies; the lowest of it.
-fn drop_denied(new: &mut Village) -> Option<u64> {
-    let index = new.chain.take_denied()?;
-    let source = in_an_event(new, |new, event| new.seals.deny(event, index));
+fn drop_denied(new: &mut Village) -> Option<Denied> {
+    let denied = new.chain.take_denied()?;
+    let source = in_an_event(new, |new, event| new.seals.deny(event, denied.index));
     assert_eq!(source, None, "no peer sent it");
-    Some(index)
+    Some(denied)
 }
 
 fn seals_on_disk(new: &Village) -> usize {
@@ -143,7 +147,7 @@ fn another_past_of_old_keys_is_denied_where_the_way_names_the_true_one() {
             }
             assert_eq!(new.chain.sealed().seal.index, 0, "{number}");
             assert_eq!((new.chain.breach(), new.chain.certified_index()), (None, 0), "{number}");
-            assert_eq!(drop_denied(&mut new), Some(1), "{number}");
+            assert_eq!(drop_denied(&mut new), shown(1), "{number}");
             assert_eq!((seals_on_disk(&new), new.seals.certified().index), (0, 0), "{number}");
             past.arrives(&mut new);
         }
@@ -163,7 +167,7 @@ fn a_long_false_past_goes_as_a_whole() {
         assert_eq!(new.certify(&seal), SealVerdict::Added);
     }
     new.prove(past.way());
-    assert_eq!(drop_denied(&mut new), Some(1));
+    assert_eq!(drop_denied(&mut new), shown(1));
     assert_eq!((seals_on_disk(&new), new.chain.breach()), (0, None));
     past.arrives(&mut new);
 }
@@ -204,7 +208,7 @@ fn a_false_past_that_leads_nowhere_goes_when_another_one_is_shown() {
     assert!(!new.chain.has_work());
     assert_eq!(new.chain.take_denied(), None);
     new.chain.doubt();
-    assert_eq!(drop_denied(&mut new), Some(2));
+    assert_eq!(drop_denied(&mut new), Some(Denied { index: 2, is_shown: false }));
     past.arrives(&mut new);
 }
 
