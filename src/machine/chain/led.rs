@@ -78,7 +78,7 @@ impl Chain {
     }
 
     /// The next block on the way names a seal that is not adopted; it is applied when that is.
-    pub(super) fn heed(&mut self, named: &SealRef, db: &dyn Reader) {
+    pub(super) fn judge_claims(&mut self, named: &SealRef, db: &dyn Reader) {
         let height = self.best.point.height;
         match records::seal(db, named.index).map(|stored| *stored.checkpoint()) {
             None => self.finality.claims.wanting = true,
