@@ -6,6 +6,7 @@ use super::{Disk, Ground, key, turn};
 use crate::machine::chain::{Chain, Change, HeaderVerdict, Moved};
 use crate::machine::records::Draft;
 use crate::machine::seals::{SealVerdict, Seals};
+use crate::machine::turn::Turn;
 use crate::rules::beacon::commitment_to;
 use crate::rules::plan::Plans;
 use crate::rules::refusal::Refusal;
@@ -91,6 +92,18 @@ impl Village {
         done.expect("the first event")
     }
 
+    /// One event that does not go on towards the best chain.
+    pub fn turn<T>(&mut self, act: impl FnOnce(&mut Village, &mut Turn) -> T) -> T {
+        let disk = std::mem::take(&mut self.disk);
+        let network = self.ground.network.clone();
+        let mut event = turn(&network, 1, &disk);
+        let done = act(self, &mut event);
+        let batch = event.db.into_batch();
+        self.disk = disk;
+        self.disk.write(batch);
+        done
+    }
+
     /// Takes a header in.
     pub fn header(&mut self, block: &Block) -> HeaderVerdict {
         let header = Rc::new(block.header.clone());
@@ -123,18 +136,25 @@ impl Village {
 
     /// Takes a seal in; what follows from it in at most so many events.
     pub fn certify_within(&mut self, steps: usize, seal: &Seal) -> SealVerdict {
-        let disk = std::mem::take(&mut self.disk);
-        let network = self.ground.network.clone();
-        let mut event = turn(&network, 1, &disk);
-        let verdict = self.seals.add(&mut event, seal.clone());
-        if verdict == SealVerdict::Added {
-            self.chain.certified(&seal.certificate.checkpoint, &event.db);
-        }
-        let batch = event.db.into_batch();
-        self.disk = disk;
-        self.disk.write(batch);
+        let verdict = self.turn(|it, event| {
+            let verdict = it.seals.add(event, seal.clone());
+            if verdict == SealVerdict::Added {
+                it.chain.certified(&seal.certificate.checkpoint, &event.db);
+            }
+            verdict
+        });
         self.event(steps, |_, _| {});
         verdict
+    }
+
+    /// Takes the listed checkpoint that is next, as a node does as soon as it runs, with all that follows.
+    pub fn take_listed(&mut self) {
+        let peers = self.ground.peers();
+        self.turn(|it, event| {
+            it.seals.tick(event, &peers);
+            it.chain.certified(it.seals.certified(), &event.db);
+        });
+        self.event(1_000, |_, _| {});
     }
 
     /// The same with all that follows.

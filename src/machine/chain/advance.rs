@@ -211,9 +211,8 @@ impl Chain {
 
     /// Makes a full block the target if its chain is better than the best and than the target.
     pub(super) fn consider(&mut self, point: Point, db: &dyn Reader) {
-        let Some(entry) = self.tree.get(&point.hash).filter(|_| self.is_on_way(&point)) else {
-            return;
-        };
+        let entry = self.tree.get(&point.hash).filter(|entry| self.is_on_way(entry));
+        let Some(entry) = entry else { return };
         let candidate = entry.as_best();
         let rival = match &self.target {
             Some(target) => self.best_at(target, db).unwrap_or(self.best),

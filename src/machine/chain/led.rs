@@ -8,10 +8,10 @@
 #[cfg(test)]
 mod tests;
 
-use super::Chain;
 use super::finality::Breach;
+use super::{Chain, Entry};
 use crate::machine::records::{self, Reader};
-use crate::types::block::{Point, SealRef};
+use crate::types::block::SealRef;
 use crate::types::seal::Checkpoint;
 
 /// Claims that do not count any more: the seals from this one on.
@@ -59,9 +59,8 @@ impl Chain {
     }
 
     /// Whether a block may be followed: below the guide only what is proven.
-    pub(super) fn is_on_way(&self, point: &Point) -> bool {
-        let Some(guide) = self.guide() else { return true };
-        point.height > guide.height || self.tree.get(&point.hash).is_some_and(|it| it.proven)
+    pub(super) fn is_on_way(&self, entry: &Entry) -> bool {
+        self.guide().is_none_or(|guide| entry.proven || entry.point.height > guide.height)
     }
 
     /// Whether a seal counts only as far as the guide bears it out.

@@ -437,15 +437,7 @@ fn a_listed_checkpoint_brings_its_voters_and_the_chain_goes_on_with_them() {
     listing.checkpoints = vec![Listed { checkpoint, voters: Some(brought) }];
     let mut new = Village::on(Rc::new(listing), one.disk.clone()).expect("whole");
     // It is taken as soon as the node runs.
-    let disk = std::mem::take(&mut new.disk);
-    let ground = bed::Ground::new(new.ground.network.clone());
-    let mut event = bed::turn(&ground.network, 1, &disk);
-    new.seals.tick(&mut event, &ground.peers());
-    new.chain.certified(new.seals.certified(), &event.db);
-    let batch = event.db.into_batch();
-    new.disk = disk;
-    new.disk.write(batch);
-    new.event(100, |_, _| {});
+    new.take_listed();
     assert_eq!(new.chain.sealed().checkpoint, checkpoint);
     assert_eq!(new.chain.best().point, cut);
     assert_eq!(new.chain.best().seal, checkpoint.seal(), "its own block counts as naming it");

@@ -2,12 +2,11 @@
 
 use std::rc::Rc;
 
+use crate::machine::bed;
 use crate::machine::bed::village::Village;
-use crate::machine::bed::{self, turn};
 use crate::machine::chain::{Breach, Denied, HeaderVerdict};
 use crate::machine::records::{Table, header};
 use crate::machine::seals::SealVerdict;
-use crate::machine::turn::Turn;
 use crate::rules::refusal::Refusal;
 use crate::types::block::Block;
 use crate::types::clock::Height;
@@ -91,17 +90,6 @@ impl Past {
     }
 }
 
-fn in_an_event<T>(new: &mut Village, act: impl FnOnce(&mut Village, &mut Turn) -> T) -> T {
-    let disk = std::mem::take(&mut new.disk);
-    let network = new.ground.network.clone();
-    let mut event = turn(&network, 1, &disk);
-    let done = act(new, &mut event);
-    let batch = event.db.into_batch();
-    new.disk = disk;
-    new.disk.write(batch);
-    done
-}
-
 fn shown(index: u64) -> Option<Denied> {
     Some(Denied { index, is_shown: true })
 }
@@ -109,7 +97,7 @@ fn shown(index: u64) -> Option<Denied> {
 /// Drops what the chain denies; the lowest of it.
 fn drop_denied(new: &mut Village) -> Option<Denied> {
     let denied = new.chain.take_denied()?;
-    let source = in_an_event(new, |new, event| new.seals.deny(event, denied.index));
+    let source = new.turn(|new, event| new.seals.deny(event, denied.index));
     assert_eq!(source, None, "no peer sent it");
     Some(denied)
 }
@@ -237,12 +225,7 @@ fn a_listed_state_that_is_not_that_of_its_past_is_a_breach() {
         assert_eq!(new.certify(seal), SealVerdict::Added);
     }
     assert_eq!((new.chain.sealed().seal.index, new.chain.breach()), (4, None));
-    in_an_event(&mut new, |new, event| {
-        let peers = new.ground.peers();
-        new.seals.tick(event, &peers);
-        new.chain.certified(new.seals.certified(), &event.db);
-    });
-    new.event(100, |_, _| {});
+    new.take_listed();
     assert!(matches!(new.chain.breach(), Some(Breach::State { index: 5, .. })));
     assert_eq!(new.chain.sealed().seal.index, 4);
 }
