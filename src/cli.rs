@@ -30,6 +30,7 @@ mod network;
 mod number;
 mod output;
 mod peers;
+mod registry;
 mod run;
 mod seal;
 mod secret;
@@ -59,6 +60,7 @@ enum Command {
     Headers(block::Headers),
     Seal(seal::Seal),
     Mempool(mempool::Mempool),
+    Registry(registry::Registry),
     Address(address::Address),
     Clock(clock::Clock),
     Key(key::Key),
@@ -151,6 +153,7 @@ impl Command {
             Command::Headers(headers) => headers.json,
             Command::Seal(seal) => seal.json,
             Command::Mempool(mempool) => mempool.json,
+            Command::Registry(registry) => registry.json(),
             Command::Address(address) => address.json,
             Command::Clock(clock) => clock.json,
             Command::Key(key) => key.json(),
@@ -173,6 +176,7 @@ impl Command {
             Command::Headers(headers) => headers.run(out),
             Command::Seal(seal) => seal.run(out),
             Command::Mempool(mempool) => mempool.run(out),
+            Command::Registry(registry) => registry.run(out),
             Command::Address(address) => address.run(out),
             Command::Clock(clock) => clock.run(out),
             Command::Key(key) => key.run(out),

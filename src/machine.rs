@@ -8,6 +8,7 @@ pub mod duty;
 pub mod event;
 pub mod evidence;
 pub mod halt;
+pub mod ledger;
 pub mod mempool;
 pub mod note;
 pub mod peers;

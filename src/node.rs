@@ -4,6 +4,7 @@ mod blocks;
 mod custody;
 #[cfg(test)]
 mod hostile;
+mod ledger;
 mod messages;
 mod report;
 mod seals;
@@ -21,6 +22,7 @@ use crate::machine::duty::{self, DutyKeeper};
 use crate::machine::event::{Answer, Effect, Event, Outbox, PeerId, Request};
 use crate::machine::evidence::EvidenceKeeper;
 use crate::machine::halt::Halt;
+use crate::machine::ledger::Follower;
 use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
@@ -94,6 +96,7 @@ pub struct Node {
     sealing: Sealing,
     seals: Seals,
     chain: Chain,
+    ledger: Follower,
     mempool: Mempool,
     peers: Peers,
     relay: Relay,
@@ -158,6 +161,7 @@ impl Node {
             refused_blocks: BTreeMap::new(),
             next_wake: now.mono,
             quiet_until: now.mono,
+            ledger: Follower::new(network.clone()),
             network,
             key,
             own,
@@ -202,6 +206,8 @@ impl Node {
             Event::Disconnected { peer, fault } => {
                 self.peers.disconnected(&mut turn, peer, fault);
             }
+            Event::Ledger(news) => self.hear_ledger(&mut turn, news),
+            Event::LedgerSummary(bytes) => self.ledger.resume(&bytes),
             Event::Request { id, request } => match request {
                 Request::Submit(tx) => {
                     let verdict = self.submit(&mut turn, *tx);
@@ -343,6 +349,7 @@ impl Node {
             return;
         }
         self.round = Some(round);
+        self.ledger.begin_round(round);
         self.mempool.expire(round);
         self.relay.retain(&self.mempool);
         self.expire_submitted(turn, round);

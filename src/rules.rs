@@ -5,6 +5,8 @@ pub mod chain;
 pub mod plan;
 pub mod quorum;
 pub mod refusal;
+pub mod registration;
+pub mod registry;
 pub mod sealed;
 pub mod state;
 pub mod tally;

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod guard;
 pub mod host;
 pub mod journal;
+pub mod ledger;
 pub mod link;
 pub mod noise;
 pub mod store;

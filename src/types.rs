@@ -10,6 +10,7 @@ pub mod hex;
 pub mod key;
 pub mod message;
 pub mod network;
+pub mod pow;
 pub mod rng;
 pub mod seal;
 pub mod sign;

@@ -41,6 +41,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub sign_dir: PathBuf,
     pub api_socket: PathBuf,
+    /// The PoW ledger to read; a node needs none to follow, forge and vote.
+    pub ledger: Option<PathBuf>,
     /// Bytes of the database's map to begin with.
     pub map_size: u64,
     pub log: LevelFilter,
@@ -78,6 +80,11 @@ impl Layers {
         self.path(Key::Secret, KEY_FILE)
     }
 
+    /// The PoW ledger, when there is one to read.
+    pub fn ledger(&self) -> Option<PathBuf> {
+        self.raw.setting(Key::Ledger).map(|setting| self.base.join(&setting.text))
+    }
+
     /// Where the node answers commands.
     pub fn api_socket(&self) -> Result<PathBuf, Failure> {
         let path = self.path(Key::ApiSocket, API_SOCKET);
@@ -107,6 +114,7 @@ impl Layers {
             data_dir: self.path(Key::DataDir, DATA_DIR),
             sign_dir: self.path(Key::SignDir, SIGN_DIR),
             api_socket: self.api_socket()?,
+            ledger: self.ledger(),
             map_size: self.value(Key::MapSize, MAP_START_BYTES, size)?,
             log: self.value(Key::Log, LevelFilter::Info, level)?,
             lives_with: self.value(Key::LivesWith, None, |text| pid(text).map(Some))?,

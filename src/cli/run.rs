@@ -81,6 +81,7 @@ fn options(config: Config) -> RunOptions {
         data_dir: config.data_dir,
         sign_dir: config.sign_dir,
         api_socket: config.api_socket,
+        ledger: config.ledger,
         map_size: config.map_size,
         built: Timestamp::from_secs(built),
         lives_with: config.lives_with,

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::ledger::LedgerNews;
 use super::note::Note;
 use super::records::Batch;
 use crate::rules::refusal::Refusal;
@@ -36,6 +37,10 @@ pub enum Event {
     Received { peer: PeerId, message: Rc<Message>, bytes: u32 },
     /// The connection is gone; not sent for those that the core closed.
     Disconnected { peer: PeerId, fault: Fault },
+    /// What the reader of the PoW ledger has found.
+    Ledger(LedgerNews),
+    /// What was summed up of the PoW ledger before a restart.
+    LedgerSummary(Vec<u8>),
     /// A client asks.
     Request { id: RequestId, request: Request },
 }

@@ -65,6 +65,10 @@ pub enum Note {
     SyncStarted { target: u64 },
     /// We hold the best chain that is known.
     SyncFinished,
+    /// Whether the PoW ledger can be read up to its end has changed; its last good block.
+    LedgerState { height: u64, readable: bool },
+    /// The PoW ledger took blocks back and goes on otherwise; where it stands now.
+    LedgerRolledBack { height: u64, blocks: u32 },
 }
 
 /// What becomes of a second checkpoint that is certified for an index.

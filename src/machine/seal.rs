@@ -21,6 +21,7 @@ use std::rc::Rc;
 
 use super::chain::Chain;
 use super::event::PeerId;
+use super::ledger::Follower;
 use super::peers::Peers;
 use super::records::{self, Reader, Table};
 use super::seals::Seals;
@@ -35,12 +36,15 @@ use crate::types::network::Network;
 use crate::types::seal::{Checkpoint, Proposal, Quorum, Vote};
 use crate::types::sign::{SignState, Standing};
 
+pub use judge::RegistryDoubt;
+
 use intake::{Intake, Item, SIGNATURES_MAX, Signatures};
 use open::Open;
 
 /// The machines that the voter looks at.
 pub struct View<'a> {
     pub chain: &'a Chain,
+    pub ledger: &'a Follower,
     pub peers: &'a Peers,
     pub seals: &'a Seals,
     /// Whether our clock, our sign state and our halt allow a signature.
@@ -206,6 +210,11 @@ impl Sealing {
         open.repeat(turn, view);
         self.due = if self.intake.is_empty() { open.due(turn.now, view) } else { turn.now.mono };
         outcomes
+    }
+
+    /// Why the last registry that was proposed in the open instance is not taken here.
+    pub fn registry_doubt(&self) -> Option<RegistryDoubt> {
+        self.open.as_ref()?.registry_doubt()
     }
 
     /// A seal was decided so long after its last forging slot.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::note::{ClockDistrust, MissReason, Ruling};
+use super::seal::RegistryDoubt;
 use crate::types::block::Point;
 use crate::types::clock::{Height, Round, Slot, Timestamp};
 use crate::types::evidence::OffenceKind;
@@ -32,6 +33,8 @@ pub struct Status {
     pub juror: Option<PublicKey>,
     pub tip: TipStatus,
     pub seal: SealStatus,
+    /// Null where the registry is a list.
+    pub ledger: Option<LedgerStatus>,
     pub sync: SyncStatus,
     pub peers: PeerCounts,
     pub mempool: PoolStatus,
@@ -103,6 +106,40 @@ pub struct SealStatus {
     pub delay_ms: Option<u64>,
     /// Null while nothing is to be sealed.
     pub open: Option<OpenSeal>,
+}
+
+/// How the PoW ledger is followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    pub state: LedgerState,
+    /// Of its newest block; null while nothing is read.
+    pub height: Option<u64>,
+    /// HNs registered after that block; the registry in force lags behind it by depth, step and seal.
+    pub registered: u32,
+    /// The round whose registry can be proposed next, and the height that it counts up to; null while that is not known.
+    pub known_round: Option<Round>,
+    pub known_height: Option<u64>,
+    /// What is wrong, and what to do about it; null when nothing is.
+    pub code: Option<String>,
+    pub message: Option<String>,
+    pub action: Option<String>,
+    /// Why the registry proposed last is not taken here; null when it is.
+    pub proposed: Option<RegistryDoubt>,
+}
+
+/// Where reading the ledger stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerState {
+    /// None is read here: others propose changes.
+    None,
+    /// It is read for the first time.
+    Reading,
+    Following,
+    /// It cannot be read.
+    Fault,
+    /// From some block on it says what cannot be.
+    Damaged,
 }
 
 /// An instance that runs.

@@ -29,6 +29,7 @@ impl Node {
             juror: self.present_juror(now),
             tip: self.tip_status(),
             seal: self.sealing.status(now, &self.chain, &self.seals),
+            ledger: self.ledger.status(at.map(|(round, _)| round), self.sealing.registry_doubt()),
             sync: self.sync.status(&self.chain, behind),
             peers: self.peer_counts(),
             mempool: self.mempool.status(),

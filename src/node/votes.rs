@@ -36,6 +36,7 @@ impl Node {
     pub(super) fn settle_votes(&mut self, turn: &mut Turn) {
         let view = View {
             chain: &self.chain,
+            ledger: &self.ledger,
             peers: &self.peers,
             seals: &self.seals,
             may_sign: self.timekeeper.distrust().is_none() && !self.is_barred(),

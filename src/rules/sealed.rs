@@ -17,6 +17,7 @@ use crate::types::evidence::Offence;
 use crate::types::hash::{BlockHash, Hash, hash};
 use crate::types::key::PublicKey;
 use crate::types::network::Network;
+use crate::types::pow::PowAddress;
 use crate::types::seal::{Checkpoint, HNS_MAX, Registered, Voter, registry_digest, voters_digest};
 use crate::types::tx::Statement;
 
@@ -213,8 +214,8 @@ fn genesis_state(network: &Network) -> SealedState {
                 ip: founder.ip,
                 port: founder.port,
                 weight: founder.weight,
-                owner: [0; 28],
-                reward: [0; 28],
+                owner: PowAddress([0; 28]),
+                reward: PowAddress([0; 28]),
                 since: 0,
             })
             .collect(),

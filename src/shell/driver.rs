@@ -18,12 +18,13 @@ use super::clock::SystemClock;
 use super::engine::{Engine, Outward, Parts, Step};
 use super::guard::Guard;
 use super::host::{self, Service, StopSignal, Tie};
+use super::ledger::Watch;
 use super::store::Store;
 use super::tcp::Tcp;
 use crate::machine::event::{Answer, Event, Request, RequestId, StopReason};
 use crate::types::clock::{Now, Timestamp};
 use crate::types::message::{ByeReason, Message};
-use crate::types::network::{Endpoint, Network};
+use crate::types::network::{Endpoint, Network, Source};
 
 mod error;
 
@@ -48,6 +49,8 @@ pub struct RunOptions {
     pub sign_dir: PathBuf,
     /// At most 107 bytes; its directory exists.
     pub api_socket: PathBuf,
+    /// The PoW ledger to read.
+    pub ledger: Option<PathBuf>,
     /// Size of the database's map to begin with.
     pub map_size: u64,
     /// When this software was built: a clock before it is wrong.
@@ -109,6 +112,7 @@ struct Driver {
     api: Api,
     service: Service,
     submissions: Receiver<Submission>,
+    ledger: Option<Watch>,
     waiting: BTreeMap<RequestId, Sender<Answer>>,
     last_request: u64,
     stopped: Receiver<&'static str>,
@@ -122,6 +126,8 @@ struct Driver {
 enum Input {
     Stop(&'static str),
     Submitted(Submission),
+    /// The PoW ledger is due.
+    Ledger,
     Event(Event),
 }
 
@@ -159,6 +165,11 @@ impl Driver {
             // The driver is gone when nobody listens.
             let _ = stopper.send(stop.await).await;
         });
+        let ledger = options.ledger.filter(|_| network.source == Source::Ledger);
+        let ledger = ledger.map(|path| {
+            log::info!("the PoW ledger is {}", path.display());
+            Watch::new(&path, &options.data_dir, network.clock.slot_ms)
+        });
         log::info!(
             "{address} on network {} listens on {}, answers on {}",
             network.name,
@@ -172,6 +183,7 @@ impl Driver {
             api,
             service: Service::new(),
             submissions,
+            ledger,
             waiting: BTreeMap::new(),
             last_request: 0,
             stopped,
@@ -186,6 +198,7 @@ impl Driver {
             match self.next_input().await {
                 Input::Stop(why) => return Why::Asked(why),
                 Input::Submitted(submission) => self.submit(submission),
+                Input::Ledger => self.look_at_ledger(),
                 Input::Event(event) => {
                     self.woke = matches!(event, Event::Wake);
                     self.give(event);
@@ -218,12 +231,29 @@ impl Driver {
             Timer::after(wait.min(SLEEP_MAX)).await;
             Input::Event(Event::Wake)
         };
+        let ledger = async {
+            match &self.ledger {
+                Some(watch) => watch.wait().await,
+                None => smol::future::pending().await,
+            }
+            Input::Ledger
+        };
         let event = async { Input::Event(self.tcp.next().await) };
         let asked = stopped.or(submitted);
         match self.woke {
-            true => asked.or(event).or(wake).await,
-            false => asked.or(wake).or(event).await,
+            true => asked.or(event).or(wake).or(ledger).await,
+            false => asked.or(wake).or(event).or(ledger).await,
         }
+    }
+
+    fn look_at_ledger(&mut self) {
+        let engine = self.engine.borrow();
+        let Some(watch) = &mut self.ledger else { return };
+        // While the database fails there is nobody to tell.
+        let Ok(node) = engine.node() else { return watch.rest() };
+        let event = watch.look(node.ledger());
+        drop(engine);
+        self.give(event);
     }
 
     fn submit(&mut self, submission: Submission) {

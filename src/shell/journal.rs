@@ -146,7 +146,21 @@ pub fn note_line(note: &Note) -> (Level, String) {
         }
         Note::SyncStarted { target } => (Level::Info, format!("fetching blocks up to {target}")),
         Note::SyncFinished => (Level::Info, "up to date".to_owned()),
+        Note::LedgerState { height, readable } => ledger_line(*height, *readable),
+        Note::LedgerRolledBack { height, blocks } => rolled_back_line(*height, *blocks),
     }
+}
+
+fn rolled_back_line(height: u64, blocks: u32) -> (Level, String) {
+    (Level::Info, format!("the PoW ledger rolled back {blocks} blocks, now block {height}"))
+}
+
+fn ledger_line(height: u64, readable: bool) -> (Level, String) {
+    if readable {
+        return (Level::Info, format!("the PoW ledger is read again, block {height}"));
+    }
+    let text = format!("the PoW ledger cannot be read after block {height}; see `hypernode status`");
+    (Level::Warn, text)
 }
 
 fn conflict_line(index: u64, ruling: Ruling) -> String {

@@ -252,7 +252,11 @@ fn is_of(event: &Event, of: PeerId) -> bool {
         Event::Connected { peer, .. }
         | Event::Received { peer, .. }
         | Event::Disconnected { peer, .. } => *peer == of,
-        Event::Wake | Event::DialFailed { .. } | Event::Request { .. } => false,
+        Event::Wake
+        | Event::DialFailed { .. }
+        | Event::Ledger(_)
+        | Event::LedgerSummary(_)
+        | Event::Request { .. } => false,
     }
 }
 

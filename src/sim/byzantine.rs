@@ -146,6 +146,8 @@ impl Byzantine {
             | Event::DialFailed { .. }
             | Event::Received { .. }
             | Event::Disconnected { .. }
+            | Event::Ledger(_)
+            | Event::LedgerSummary(_)
             | Event::Request { .. } => Vec::new(),
         }
     }

@@ -272,6 +272,8 @@ impl Checks {
             | Note::ClockStepped { .. }
             | Note::ClockTrust { .. }
             | Note::SyncStarted { .. }
+            | Note::LedgerState { .. }
+            | Note::LedgerRolledBack { .. }
             | Note::SyncFinished => {}
         }
     }

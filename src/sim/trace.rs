@@ -47,6 +47,7 @@ impl Trace {
                 (4, peer.0 << 2 | fault)
             }
             Event::Request { id, .. } => (5, id.0),
+            Event::Ledger(_) | Event::LedgerSummary(_) => (6, 0),
         };
         self.head(kind, time, host);
         self.number(detail);

@@ -22,6 +22,8 @@ pub use listed::Listed;
 
 /// Most HNs that a registry, and so a list of founders, may hold (§2).
 pub const REGISTRY_MAX: usize = 4096;
+/// Most blocks of the PoW ledger that a registry may lie back, depth and step together: a node keeps twice as many.
+pub const LEDGER_SPAN_MAX: usize = 4096;
 /// Most forging slots in a round: a plan and two rounds of blocks must fit in memory.
 pub const SLOTS_MAX: u32 = 256;
 
@@ -150,6 +152,11 @@ impl Network {
     /// The text that `parse` reads back as this network.
     pub fn to_toml(&self) -> String {
         file::write(self)
+    }
+
+    /// Whether it is the main network, where everybody must be reachable from everywhere.
+    pub fn is_main(&self) -> bool {
+        self.name == "main"
     }
 
     /// H("network", …) over what can never change (§2).

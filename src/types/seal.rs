@@ -12,6 +12,7 @@ use super::codec;
 use super::hash::{BlockHash, Hash, hash};
 use super::key::{PublicKey, Purpose, SecretKey, Signature, Verifier};
 use super::network::{Endpoint, Network};
+use super::pow::PowAddress;
 
 /// HNs in a registry, and so voters (§2).
 pub const HNS_MAX: usize = 4096;
@@ -25,8 +26,8 @@ pub struct Registered {
     /// 1 to 3.
     pub weight: u8,
     /// PoW addresses; 28 zero bytes for founders.
-    pub owner: [u8; 28],
-    pub reward: [u8; 28],
+    pub owner: PowAddress,
+    pub reward: PowAddress,
     /// Ledger height of the registration; 0 for founders.
     pub since: u64,
 }

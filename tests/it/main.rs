@@ -11,6 +11,7 @@ mod guard;
 mod halt;
 mod history;
 mod property;
+mod registry;
 mod rules;
 mod sample;
 mod sign_state;

@@ -29,6 +29,7 @@ pub enum Key {
     DataDir,
     SignDir,
     ApiSocket,
+    Ledger,
     MapSize,
     Log,
     LivesWith,
@@ -36,13 +37,14 @@ pub enum Key {
 
 impl Key {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Key; 9] = [
+    pub const ALL: [Key; 10] = [
         Key::Network,
         Key::Secret,
         Key::Listen,
         Key::DataDir,
         Key::SignDir,
         Key::ApiSocket,
+        Key::Ledger,
         Key::MapSize,
         Key::Log,
         Key::LivesWith,
@@ -57,6 +59,7 @@ impl Key {
             Key::DataDir => "data_dir",
             Key::SignDir => "sign_dir",
             Key::ApiSocket => "api_socket",
+            Key::Ledger => "ledger",
             Key::MapSize => "map_size",
             Key::Log => "log",
             Key::LivesWith => "lives_with",

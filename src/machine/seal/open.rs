@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use super::instance::{Input, Instance, Output, timeout_ms};
 use super::intake::{Checked, Item, Signatures};
-use super::judge::{Basis, Judge};
+use super::judge::{Basis, Candidate, Judge, RegistryDoubt};
 use super::own::{OwnVotes, Wanted};
 use super::pace::Pace;
 use super::proposals::Verdict;
@@ -248,7 +248,7 @@ impl Open {
             // Only its state is summed up now.
             return;
         }
-        let basis = Basis::new(turn.now, network, view.chain);
+        let basis = Basis::new(turn.now, network, view.chain, view.ledger);
         if self.basis.replace(basis) != Some(basis) || self.judge.is_summing() {
             if self.started.is_none() && self.candidate(turn, view).is_some() {
                 self.started = Some(turn.now.mono);
@@ -295,6 +295,11 @@ impl Open {
         let timers = self.timers.values().copied();
         let due = timers.chain(self.said.again_at().filter(|_| self.started.is_some())).min();
         due.unwrap_or(Monotonic(u64::MAX))
+    }
+
+    /// Why the last registry that was proposed is not taken here.
+    pub fn registry_doubt(&self) -> Option<RegistryDoubt> {
+        self.judge.doubt()
     }
 
     /// For people: how far it is, and who has not voted.
@@ -375,7 +380,7 @@ impl Open {
         if self.proposer(network, at) != self.own {
             return;
         }
-        let candidate = self.candidate(turn, view);
+        let candidate = self.candidate(turn, view).map(|candidate| candidate.in_view(at));
         candidate.iter().for_each(|checkpoint| self.know(*checkpoint));
         let value = candidate.map(|checkpoint| checkpoint.id());
         self.input(turn.now, Input::Lead { view: at, value }, outcomes);
@@ -391,8 +396,8 @@ impl Open {
         proposer
     }
 
-    fn candidate(&mut self, turn: &Turn, view: &View) -> Option<Checkpoint> {
-        self.judge.candidate(&self.basis?, view.chain, &turn.db)
+    fn candidate(&mut self, turn: &Turn, view: &View) -> Option<Candidate> {
+        self.judge.candidate(&self.basis?, (view.chain, view.ledger), &turn.db)
     }
 
     /// What is agreed on or proposed is asked for when its block is not here (§10).
@@ -402,7 +407,8 @@ impl Open {
         let prepared = self.prepared.as_ref().map(|quorum| quorum.checkpoint);
         let candidates = prepared.into_iter().chain(now.map(|proposal| proposal.checkpoint));
         self.missing = candidates.into_iter().find(|checkpoint| {
-            let verdict = self.judge.verdict(checkpoint, &basis, turn.now, view.chain, &turn.db);
+            let sources = (view.chain, view.ledger);
+            let verdict = self.judge.verdict(checkpoint, &basis, turn.now, sources, &turn.db);
             verdict == Verdict::Unknown && !self.judge.is_summing()
         });
     }
@@ -421,7 +427,8 @@ impl Open {
         (of, has_quorum): (u32, bool),
     ) -> Verdict {
         let Some(basis) = self.basis else { return Verdict::Unknown };
-        let verdict = self.judge.verdict(checkpoint, &basis, turn.now, view.chain, &turn.db);
+        let sources = (view.chain, view.ledger);
+        let verdict = self.judge.verdict(checkpoint, &basis, turn.now, sources, &turn.db);
         // Of a later view its quorum may have been lost on the way: then it is not refused before the time-out.
         let may_lack = !has_quorum && of > 0;
         if may_lack && verdict == Verdict::Sound { Verdict::Unknown } else { verdict }

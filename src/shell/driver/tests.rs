@@ -66,6 +66,7 @@ fn options(network: &Network, dir: &Path, node: u8) -> RunOptions {
         data_dir: dir.join("data"),
         sign_dir: dir.join("sign"),
         api_socket: dir.join("api.sock"),
+        ledger: None,
         map_size: 1 << 20,
         built: Timestamp(0),
         lives_with: None,

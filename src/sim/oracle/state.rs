@@ -10,6 +10,7 @@ use crate::types::evidence::{Offence, OffenceKind};
 use crate::types::hash::{Hash, hash};
 use crate::types::key::PublicKey;
 use crate::types::network::{Founder, Network};
+use crate::types::pow::PowAddress;
 use crate::types::seal::{Registered, Voter};
 use crate::types::tx::{Statement, TxKey};
 
@@ -25,8 +26,8 @@ fn registry(network: &Network) -> BTreeMap<Address, (PublicKey, Registered)> {
             ip: founder.ip,
             port: founder.port,
             weight: founder.weight,
-            owner: [0; 28],
-            reward: [0; 28],
+            owner: PowAddress([0; 28]),
+            reward: PowAddress([0; 28]),
             since: 0,
         };
         (address, (founder.public_key, registered))

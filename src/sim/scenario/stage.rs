@@ -120,6 +120,8 @@ impl Notes {
             | Note::ClockTrust { .. }
             | Note::SyncStarted { .. }
             | Note::SealDenied { .. }
+            | Note::LedgerState { .. }
+            | Note::LedgerRolledBack { .. }
             | Note::SyncFinished => {}
         }
     }

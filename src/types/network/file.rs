@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::listed::{self, Bound, LISTED_MAX, Listed};
-use super::{Entry, Founder, Network, REGISTRY_MAX, SLOTS_MAX, Source, Values};
+use super::{Entry, Founder, LEDGER_SPAN_MAX, Network, REGISTRY_MAX, SLOTS_MAX, Source, Values};
 use crate::types::clock::{Clock, Round, Timestamp};
 use crate::types::codec;
 use crate::types::hash::{Hash, hash};
@@ -252,6 +252,10 @@ fn check_values(values: &Values) -> Bound {
     if values.ledger.step == 0 {
         return wrong("parameters.values.ledger.step", "at least 1 is due");
     }
+    let span = values.ledger.depth.saturating_add(values.ledger.step);
+    if span > LEDGER_SPAN_MAX as u64 {
+        return wrong("parameters.values.ledger.depth", "with the step more than 4096 blocks");
+    }
     if values.ledger.first_height == 0 {
         return wrong("parameters.values.ledger.first_height", "heights start at 1");
     }
@@ -290,6 +294,7 @@ mod tests {
         check("messages_max = 1000", "messages_max = 1001", "messages_max, number 1: ");
         check("active_min = 10", "active_min = 0", "active_min, number 1: ");
         check("step = 60", "step = 0", "ledger.step, number 1: ");
+        check("depth = 30", "depth = 4037", "ledger.depth, number 1: ");
         check("from_round = 0", "from_round = 1", "from_round, number 1: ");
         check("cf2562", "CF2562", "controller, number 1: ");
     }

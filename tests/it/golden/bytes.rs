@@ -15,6 +15,7 @@ use hypernode::types::hex;
 use hypernode::types::key::{PublicKey, Purpose};
 use hypernode::types::message::{ByeReason, Hello, KIND_LATER, Message, Tip, body_max};
 use hypernode::types::network::Network;
+use hypernode::types::pow::PowAddress;
 use hypernode::types::seal::{Checkpoint, Proposal, Quorum, Registered, Seal, Step, Vote, Voter};
 use hypernode::types::sign::{BlockRecord, Doubt, Lock, SignState, Standing, VoteRecord};
 use hypernode::types::tx::{Body, TestRole};
@@ -115,8 +116,8 @@ fn seal_messages(sample: &Sample) -> Vec<(&'static str, Message)> {
         ip: [127, 1, 0, 1].into(),
         port: 6969,
         weight: 1,
-        owner: [5; 28],
-        reward: [6; 28],
+        owner: PowAddress([5; 28]),
+        reward: PowAddress([6; 28]),
         since: 773_801,
     };
     let public_key: PublicKey = sample.keys()[0].public();

@@ -8,6 +8,7 @@ use hypernode::types::clock::{Height, Round, Slot, Timestamp};
 use hypernode::types::hash::{BlockHash, Hash, TxId};
 use hypernode::types::key::{PublicKey, Signature};
 use hypernode::types::message::{ByeReason, Hello, Message, Tip};
+use hypernode::types::pow::PowAddress;
 use hypernode::types::seal::{Checkpoint, Proposal, Quorum, Registered, Seal, Step, Vote, Voter};
 use hypernode::types::sign::{BlockRecord, Doubt, Lock, SignState, Standing, VoteRecord};
 use hypernode::types::tx::{Body, Outcome, TestRole, Tx};
@@ -175,12 +176,11 @@ fn proposal() -> impl Strategy<Value = Proposal> {
 
 fn registered() -> impl Strategy<Value = Registered> {
     let place = (key(), any::<[u8; 4]>(), any::<u16>(), any::<u8>());
-    (place, any::<[u8; 28]>(), any::<[u8; 28]>(), number()).prop_map(
-        |((key, ip, port, weight), owner, reward, since)| {
-            let address = Address::of(&key, 0x7f);
-            Registered { address, ip: ip.into(), port, weight, owner, reward, since }
-        },
-    )
+    let pow = || any::<[u8; 28]>().prop_map(PowAddress);
+    (place, pow(), pow(), number()).prop_map(|((key, ip, port, weight), owner, reward, since)| {
+        let address = Address::of(&key, 0x7f);
+        Registered { address, ip: ip.into(), port, weight, owner, reward, since }
+    })
 }
 
 pub fn seal() -> impl Strategy<Value = Seal> {

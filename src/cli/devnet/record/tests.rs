@@ -48,6 +48,7 @@ impl World {
         let (round, slot) = (Round(at.0), Slot(at.1));
         let member = &self.recipe.nodes[node];
         Status {
+            ledger: None,
             network: "devnet".to_owned(),
             address: member.address.to_string(),
             public_key: self.recipe.network.founders[node].public_key,

@@ -72,7 +72,8 @@ impl Open {
         if record.step == Step::Propose {
             // After a restart it is the same again, or lost.
             let ours = self.candidate(turn, view);
-            ours.iter().for_each(|checkpoint| self.know(*checkpoint));
+            let both = ours.iter().flat_map(|ours| [Some(ours.present), ours.renewed]);
+            both.flatten().for_each(|checkpoint| self.know(checkpoint));
             let checkpoint = record.value.and_then(|value| self.checkpoint(&value));
             let Some(checkpoint) = checkpoint else { return };
             let proposal = Proposal { vote, checkpoint, prepared: quorum };

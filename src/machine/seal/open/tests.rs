@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::Open;
 use crate::machine::bed::{self, Disk, Ground};
+use crate::machine::ledger::Follower;
 use crate::machine::seal::View;
 use crate::machine::seal::instance::Input;
 use crate::machine::seal::proposals::Verdict;
@@ -36,7 +37,9 @@ fn signs_after(verdict: Verdict, before: Option<VoteRecord>) -> VoteRecord {
     assert!(open.said.is_waiting());
     open.input(now, Input::Judged { value, verdict }, &mut outcomes);
 
-    let view = View { chain: &chain, peers: &peers, seals: &seals, may_sign: true };
+    let ledger = Follower::new(Rc::new(chain.network().clone()));
+    let view =
+        View { chain: &chain, ledger: &ledger, peers: &peers, seals: &seals, may_sign: true };
     let mut signed = SignState { standing: Standing::Proven, vote: before, ..SignState::default() };
     open.sign_one(&mut turn, &view, (&key, &network, &verifier), &mut signed, &mut outcomes);
     let record = signed.vote.expect("it has signed");

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::machine::bed::{self, Disk, Ground};
 use crate::machine::chain::Chain;
 use crate::machine::event::PeerId;
+use crate::machine::ledger::Follower;
 use crate::machine::peers::Peers;
 use crate::machine::seal::{Outcome, Sealing, View};
 use crate::machine::seals::Seals;
@@ -51,7 +52,8 @@ impl Bed {
         let disk = Disk::default();
         let mut turn = bed::turn(&self.network, self.ms, &disk);
         let (chain, peers, seals) = (&self.chain, &self.peers, &self.seals);
-        let view = View { chain, peers, seals, may_sign: false };
+        let ledger = &Follower::new(Rc::new(chain.network().clone()));
+        let view = View { chain, ledger, peers, seals, may_sign: false };
         self.sealing.tick(&mut turn, &view, &mut SignState::default())
     }
 

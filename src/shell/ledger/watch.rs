@@ -1,0 +1,119 @@
+//! When the PoW ledger is looked at, and the summary that a start goes on from.
+//!
+//! The summary lies beside the database. It is not needed, only quick: one that is lost or of another ledger costs a first
+//! read.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use smol::Timer;
+
+use super::{LedgerFile, now};
+use crate::machine::event::Event;
+use crate::machine::ledger::{Follower, LedgerNews, SUMMARY_BYTES_MAX};
+use crate::shell::directory;
+
+/// The name of the summary in the data directory.
+const SUMMARY: &str = "ledger.summary";
+/// Between two looks at a ledger that had nothing new.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// One look: the loop waits so long, and half as long again for what is found.
+const SLICE: Duration = Duration::from_millis(8);
+/// A summary is replaced when it is older than so many blocks: a day of the main ledger.
+const SUMMARY_AGE: u64 = 1_440;
+
+/// Looks at a ledger from time to time.
+pub struct Watch {
+    file: LedgerFile,
+    summary: PathBuf,
+    /// The height of the summary on disk.
+    summed: u64,
+    pause: Duration,
+    due: Instant,
+    /// Whether the summary has been offered.
+    is_offered: bool,
+}
+
+impl Watch {
+    /// Looks at the ledger of a path, a few times in a slot.
+    pub fn new(path: &Path, data_dir: &Path, slot_ms: u64) -> Watch {
+        Watch {
+            file: LedgerFile::new(path),
+            summary: data_dir.join(SUMMARY),
+            summed: 0,
+            pause: PAUSE_MAX.min(Duration::from_millis(slot_ms / 4)),
+            due: now(),
+            is_offered: false,
+        }
+    }
+
+    /// Until the next look.
+    pub async fn wait(&self) {
+        Timer::at(self.due).await;
+    }
+
+    /// One look, for a follower that stands here.
+    pub fn look(&mut self, follower: &Follower) -> Event {
+        if follower.tip().is_none() && !self.is_offered {
+            self.is_offered = true;
+            if let Some(bytes) = self.read_summary() {
+                return Event::LedgerSummary(bytes);
+            }
+        }
+        self.keep_summary(follower);
+        let news = self.file.read(follower.tip(), SLICE);
+        let is_over = match &news {
+            LedgerNews::Blocks { end, .. } => *end,
+            LedgerNews::Gone { .. } | LedgerNews::Anew => false,
+            LedgerNews::Fault(_) => true,
+        };
+        self.due = now();
+        if is_over {
+            self.due += self.pause;
+        }
+        Event::Ledger(news)
+    }
+
+    /// No look before the next pause is over.
+    pub fn rest(&mut self) {
+        self.due = now() + self.pause;
+        self.is_offered = false;
+    }
+
+    fn read_summary(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.summary)
+            .and_then(|file| file.take(SUMMARY_BYTES_MAX as u64).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => Some(bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                log::warn!("the ledger is read anew: {}: {error}", self.summary.display());
+                None
+            }
+        }
+    }
+
+    fn keep_summary(&mut self, follower: &Follower) {
+        let Some(height) = follower.summary_height() else { return };
+        if self.summed > 0 && height < self.summed + SUMMARY_AGE {
+            return;
+        }
+        self.summed = height;
+        let Some(bytes) = follower.summary() else { return };
+        if let Err(error) = self.write_summary(&bytes) {
+            log::warn!("{}: {error}; a start will read the ledger anew", self.summary.display());
+        }
+    }
+
+    fn write_summary(&self, bytes: &[u8]) -> std::io::Result<()> {
+        let draft = self.summary.with_extension("draft");
+        let mut file = File::create(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, &self.summary)?;
+        directory::sync(self.summary.parent().unwrap_or(Path::new(".")))
+    }
+}
