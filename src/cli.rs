@@ -30,6 +30,7 @@ mod network;
 mod number;
 mod output;
 mod peers;
+mod pow_ledger;
 mod registry;
 mod run;
 mod seal;
@@ -61,6 +62,7 @@ enum Command {
     Seal(seal::Seal),
     Mempool(mempool::Mempool),
     Registry(registry::Registry),
+    PowLedger(pow_ledger::PowLedger),
     Address(address::Address),
     Clock(clock::Clock),
     Key(key::Key),
@@ -154,6 +156,7 @@ impl Command {
             Command::Seal(seal) => seal.json,
             Command::Mempool(mempool) => mempool.json,
             Command::Registry(registry) => registry.json(),
+            Command::PowLedger(pow_ledger) => pow_ledger.json(),
             Command::Address(address) => address.json,
             Command::Clock(clock) => clock.json,
             Command::Key(key) => key.json(),
@@ -177,6 +180,7 @@ impl Command {
             Command::Seal(seal) => seal.run(out),
             Command::Mempool(mempool) => mempool.run(out),
             Command::Registry(registry) => registry.run(out),
+            Command::PowLedger(pow_ledger) => pow_ledger.run(out),
             Command::Address(address) => address.run(out),
             Command::Clock(clock) => clock.run(out),
             Command::Key(key) => key.run(out),

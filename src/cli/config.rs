@@ -80,9 +80,10 @@ impl Layers {
         self.path(Key::Secret, KEY_FILE)
     }
 
-    /// The PoW ledger, when there is one to read.
+    /// The PoW ledger, when there is one to read; an empty text is none.
     pub fn ledger(&self) -> Option<PathBuf> {
-        self.raw.setting(Key::Ledger).map(|setting| self.base.join(&setting.text))
+        let setting = self.raw.setting(Key::Ledger).filter(|setting| !setting.text.is_empty());
+        setting.map(|setting| self.base.join(&setting.text))
     }
 
     /// Where the node answers commands.

@@ -16,10 +16,11 @@ use super::output::Output;
 use crate::types::network::SLOTS_MAX;
 use directory::Directory;
 use recipe::{NETWORK_FILE, Recipe, Wish};
-use stage::Stage;
+use stage::{Show, Stage};
 
 mod crew;
 mod directory;
+mod mine;
 mod recipe;
 mod record;
 mod stage;
@@ -46,6 +47,14 @@ pub struct Devnet {
     /// forging slots in a round, before the seal slot; 5 otherwise
     #[argh(option, from_str_fn(positive))]
     pub slots: Option<u64>,
+
+    /// register the nodes on a PoW ledger of their own, ledger.db in the directory, and mine two blocks a slot on it
+    #[argh(switch)]
+    pub ledger: bool,
+
+    /// leave mining on that ledger to `hypernode pow-ledger mine`
+    #[argh(switch)]
+    pub no_mining: bool,
 
     /// end after so many rounds, with a summary
     #[argh(option, from_str_fn(positive))]
@@ -74,9 +83,9 @@ impl Devnet {
             true => {
                 let recipe = Recipe::read(&directory)?;
                 self.agrees_with(&recipe)?;
-                Stage::raise(recipe, self.json)?
+                Stage::raise(&directory, recipe, self.show())?
             }
-            false => Stage::raise_fresh(&directory, wish, self.json)?,
+            false => Stage::raise_fresh(&directory, wish, self.show())?,
         };
         stage.play(self.rounds, out)
     }
@@ -96,7 +105,11 @@ impl Devnet {
         let slots = u32::try_from(slots).ok().filter(|slots| *slots <= SLOTS_MAX);
         let slots =
             slots.ok_or_else(|| usage(format!("--slots: 1 to {SLOTS_MAX} are possible")))?;
-        Ok(Wish { nodes, slot_seconds, slots })
+        Ok(Wish { nodes, slot_seconds, slots, ledger: self.ledger })
+    }
+
+    fn show(&self) -> Show {
+        Show { json: self.json, mining: !self.no_mining }
     }
 
     /// What is given must be what stands there.

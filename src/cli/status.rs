@@ -21,6 +21,8 @@ use crate::machine::status::{
 };
 use crate::shell::document::{State, StatusDocument};
 
+mod ledger;
+
 /// Duties shown; more do not fit on one screen.
 const DUTIES_SHOWN: usize = 6;
 /// Offences shown; the newest first.
@@ -117,6 +119,10 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     put("seal", sealed(&report.seal));
     if let Some(open) = report.seal.open.as_ref().filter(|open| open.late) {
         put("", style.warn(waiting(open, &open.missing)));
+    }
+    let ledger = report.ledger.as_ref().map(|ledger| ledger::lines(ledger, style));
+    for (at, line) in ledger.unwrap_or_default().into_iter().enumerate() {
+        put(if at == 0 { "ledger" } else { "" }, line);
     }
     put("sync", sync(&report.sync, style));
     put("duties", duties(&report.duties, report.time.0, style));

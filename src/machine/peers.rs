@@ -195,6 +195,20 @@ impl Peers {
         true
     }
 
+    /// A seal may have changed who is registered. Who is since then comes back.
+    pub fn recognise(&mut self, state: &SealedState) -> Vec<PeerId> {
+        let mut new = Vec::new();
+        for (id, peer) in &mut self.peers {
+            let Some(address) = &peer.address else { continue };
+            let masternode = state.registered(address).is_some();
+            if masternode && !peer.masternode {
+                new.push(*id);
+            }
+            peer.masternode = masternode;
+        }
+        new
+    }
+
     /// The other side, or the network, ended a connection.
     pub fn disconnected(&mut self, turn: &mut Turn, id: PeerId, fault: Fault) {
         self.due = Monotonic(0);

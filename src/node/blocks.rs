@@ -336,6 +336,12 @@ impl Node {
             let undone = u32::try_from(change.undone.len()).unwrap_or(u32::MAX);
             turn.out.note(Note::TipChanged { tip: best.point, round, slot, undone });
         }
+        if !change.sealed.is_empty() {
+            let state = &self.chain.sealed().clone().state;
+            for peer in self.peers.recognise(state) {
+                self.greet(turn, peer);
+            }
+        }
     }
 
     fn refuse(&mut self, turn: &mut Turn, from: Option<PeerId>, point: Point, why: Refusal) {

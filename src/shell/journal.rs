@@ -159,7 +159,8 @@ fn ledger_line(height: u64, readable: bool) -> (Level, String) {
     if readable {
         return (Level::Info, format!("the PoW ledger is read again, block {height}"));
     }
-    let text = format!("the PoW ledger cannot be read after block {height}; see `hypernode status`");
+    let text =
+        format!("the PoW ledger cannot be read after block {height}; see `hypernode status`");
     (Level::Warn, text)
 }
 

@@ -15,9 +15,11 @@ use crate::types::pow::PowBlock;
 use gather::{Gather, Raw};
 
 mod cell;
+mod dummy;
 mod gather;
 mod watch;
 
+pub use dummy::{DummyError, DummyLedger, Sent};
 pub use watch::Watch;
 
 /// Rows in a slice: half a megabyte of them.

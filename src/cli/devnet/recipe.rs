@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
+use super::mine::{self, LEDGER_FILE};
 use crate::cli::choice;
 use crate::cli::config::PORT;
 use crate::cli::exit::Exit;
@@ -17,7 +18,7 @@ use crate::types::address::Address;
 use crate::types::clock::Timestamp;
 use crate::types::hex;
 use crate::types::key::PublicKey;
-use crate::types::network::{Endpoint, Network};
+use crate::types::network::{Endpoint, Network, Source};
 
 /// Name of the network file.
 pub const NETWORK_FILE: &str = "network.toml";
@@ -30,6 +31,8 @@ pub struct Wish {
     pub nodes: u8,
     pub slot_seconds: u64,
     pub slots: u32,
+    /// Whether a PoW ledger says who is registered.
+    pub ledger: bool,
 }
 
 /// A devnet as it stands in its directory.
@@ -110,6 +113,9 @@ impl Recipe {
         let text = network_text(wish, origin, &founders)?;
         write(&root.join(NETWORK_FILE), &text)?;
         let recipe = Recipe::read(directory)?;
+        if wish.ledger {
+            mine::make(&root.join(LEDGER_FILE), &recipe.network, &recipe.nodes)?;
+        }
         for (member, founder) in recipe.nodes.iter().zip(&recipe.network.founders) {
             sign_state::begin(&member.sign_dir(), &recipe.network, founder.public_key)?;
         }
@@ -123,7 +129,7 @@ impl Recipe {
         let nodes: Vec<Member> =
             (0..network.founders.len()).map(|number| Member::new(root, &network, number)).collect();
         for member in &nodes {
-            write(&member.config(), &config_text(member))?;
+            write(&member.config(), &config_text(member, network.source))?;
         }
         Ok(Recipe { network, nodes })
     }
@@ -158,7 +164,7 @@ fn network_text(
     origin: Timestamp,
     founders: &[(PublicKey, Endpoint)],
 ) -> Result<String, Failure> {
-    // Nobody has the key of this controller: nothing registers, nothing is voided.
+    // On a ledger of ours nobody needs the key of this controller.
     let controller = hex::encode(&secret::random::<28>()?);
     let mut text = format!(
         r#"# The network of a devnet, made by `hypernode devnet` (docs/protocol.md §2).
@@ -169,7 +175,7 @@ slot_seconds = {slot}
 slots = {slots}
 seal_slots = 1
 first_round = 0
-source = "list"
+source = "{source}"
 
 [[parameters]]
 from_round = 0
@@ -196,6 +202,7 @@ controller = "{controller}"
         origin = origin.0 / 1000,
         slot = wish.slot_seconds,
         slots = wish.slots,
+        source = if wish.ledger { "ledger" } else { "list" },
     );
     for (number, (key, Endpoint { ip, port })) in founders.iter().enumerate() {
         write!(
@@ -208,7 +215,11 @@ controller = "{controller}"
     Ok(text)
 }
 
-fn config_text(member: &Member) -> String {
+fn config_text(member: &Member, source: Source) -> String {
+    let ledger = match source {
+        Source::List => String::new(),
+        Source::Ledger => format!("ledger = \"../{LEDGER_FILE}\"\n"),
+    };
     format!(
         r#"# {name} of a devnet, made by `hypernode devnet`.
 network = "../{NETWORK_FILE}"
@@ -217,7 +228,7 @@ key = "key.pem"
 data_dir = "data"
 sign_dir = "sign"
 api_socket = "api.sock"
-lives_with = {process}
+{ledger}lives_with = {process}
 "#,
         name = member.name,
         endpoint = member.endpoint,
@@ -246,7 +257,7 @@ mod tests {
     fn a_devnet_has_the_parameters_of_the_protocol_and_can_be_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let directory = Directory::open(&folder.path().join("net")).expect("it is made");
-        let wish = Wish { nodes: 3, slot_seconds: 2, slots: 5 };
+        let wish = Wish { nodes: 3, slot_seconds: 2, slots: 5, ledger: false };
         let recipe = Recipe::make(&directory, wish, Timestamp::from_secs(1_800_000_000)).unwrap();
         let network = &recipe.network;
         let values = network.values_at(network.first_round);

@@ -11,6 +11,7 @@ use smol::stream::StreamExt;
 
 use super::crew::{Crew, Life};
 use super::directory::Directory;
+use super::mine::{LEDGER_FILE, Miner};
 use super::recipe::{Recipe, Wish};
 use super::record::{Record, Summary, common_tip};
 use super::view::{Scene, View};
@@ -24,6 +25,7 @@ use crate::shell::clock::SystemClock;
 use crate::shell::document::HeaderDocument;
 use crate::types::block::Point;
 use crate::types::clock::{Clock, Round, Slot, Timestamp};
+use crate::types::network::Source;
 
 /// Time that nodes get to start before round 0: some, and some for each.
 const START_MS: u64 = 1_500;
@@ -51,7 +53,16 @@ pub struct Stage {
     signals: Signals,
     clock: SystemClock,
     lives: Vec<Life>,
+    miner: Option<Miner>,
     json: bool,
+}
+
+/// How a devnet is played.
+#[derive(Debug, Clone, Copy)]
+pub struct Show {
+    pub json: bool,
+    /// Whether we mine on its PoW ledger, where it has one.
+    pub mining: bool,
 }
 
 /// Why waiting ended.
@@ -66,14 +77,14 @@ enum Turn {
 impl Stage {
     /// Makes a devnet whose round 0 starts when all nodes are ready. The network file holds the origin, so it is chosen
     /// before they start; when they are late, everything is made again with more time.
-    pub fn raise_fresh(directory: &Directory, wish: Wish, json: bool) -> Result<Stage, Failure> {
+    pub fn raise_fresh(directory: &Directory, wish: Wish, show: Show) -> Result<Stage, Failure> {
         let start_ms = START_MS + START_MS_PER_NODE * u64::from(wish.nodes);
         let clock = SystemClock::start();
         for attempt in 0..ATTEMPTS {
             let wait_ms = (start_ms << attempt) + READY_MS;
             let origin = Timestamp((clock.now().wall.0 + wait_ms).next_multiple_of(1000));
             let recipe = Recipe::make(directory, wish, origin)?;
-            let mut stage = Stage::new(recipe, json)?;
+            let mut stage = Stage::new(directory, recipe, show)?;
             if stage.wait_until_ready(Timestamp(origin.0 - READY_MS))? {
                 return Ok(stage);
             }
@@ -84,8 +95,8 @@ impl Stage {
     }
 
     /// Starts the nodes of a devnet that stands.
-    pub fn raise(recipe: Recipe, json: bool) -> Result<Stage, Failure> {
-        let mut stage = Stage::new(recipe, json)?;
+    pub fn raise(directory: &Directory, recipe: Recipe, show: Show) -> Result<Stage, Failure> {
+        let mut stage = Stage::new(directory, recipe, show)?;
         let deadline = stage.now().plus(ANSWER_MS);
         match stage.wait_until_ready(deadline)? {
             true => Ok(stage),
@@ -126,7 +137,7 @@ impl Stage {
         self.finish(base, rounds, tips, out)
     }
 
-    fn new(recipe: Recipe, json: bool) -> Result<Stage, Failure> {
+    fn new(directory: &Directory, recipe: Recipe, show: Show) -> Result<Stage, Failure> {
         let failed = |error: io::Error| {
             Failure::new(Exit::Failed, "system", "the system gives no signals or threads")
                 .because(&error)
@@ -134,20 +145,27 @@ impl Stage {
         // Before the first process: whoever ends us from now on ends them too.
         let signals = Signals::new([Signal::Int, Signal::Term, Signal::Hup, Signal::Quit]);
         let signals = signals.map_err(failed)?;
+        let miner = match recipe.network.source {
+            Source::Ledger if show.mining => {
+                Some(Miner::open(&directory.path().join(LEDGER_FILE), &recipe.network)?)
+            }
+            Source::Ledger | Source::List => None,
+        };
         let crew = Crew::start(&recipe.nodes)?;
         let pause = Duration::from_millis(ASK_MS_MAX.min(recipe.network.clock.slot_ms / 8));
         let sockets = recipe.nodes.iter().map(|node| node.socket()).collect();
         let answers = watch::start(sockets, pause).map_err(failed)?;
         Ok(Stage {
             record: Record::new(&recipe),
-            view: View::new(&recipe, json),
+            view: View::new(&recipe, show.json),
             lives: vec![Life::Running; recipe.nodes.len()],
             crew,
             recipe,
             answers,
             signals,
             clock: SystemClock::start(),
-            json,
+            miner,
+            json: show.json,
         })
     }
 
@@ -201,6 +219,10 @@ impl Stage {
             self.view.tell(&news, &self.record);
         }
         self.view.waiting(&self.record);
+        let now = self.now();
+        if let Some(miner) = &mut self.miner {
+            miner.turn(now);
+        }
         self.look_at_crew();
         let clock = self.recipe.network.clock;
         let scene = Scene { now: self.clock.now().wall, clock, lives: &self.lives };

@@ -19,7 +19,7 @@ use crate::types::network::Founder;
 fn recipe() -> Recipe {
     let folder = tempfile::tempdir().expect("a folder");
     let directory = Directory::open(&folder.path().join("net")).expect("it is made");
-    let wish = Wish { nodes: 3, slot_seconds: 2, slots: 2 };
+    let wish = Wish { nodes: 3, slot_seconds: 2, slots: 2, ledger: false };
     Recipe::make(&directory, wish, Timestamp::from_secs(1_800_000_000)).expect("it is made")
 }
 
