@@ -4,6 +4,9 @@
 //! the companion's writer waits for long. Rows are read in the order of the file, which is that of the chain; where it
 //! is not, by height. What is in a cell is never trusted, and never an error of ours.
 
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,6 +43,8 @@ const COLUMNS: &str = "rowid, block_height, timestamp, address, recipient, amoun
 pub struct LedgerFile {
     path: PathBuf,
     connection: Option<Connection>,
+    /// Which file that is: another one may be put in its place.
+    inode: (u64, u64),
     order: Order,
 }
 
@@ -55,7 +60,7 @@ enum Order {
 impl LedgerFile {
     /// The ledger at a path. Whether there is one, reading tells.
     pub fn new(path: &Path) -> LedgerFile {
-        LedgerFile { path: path.to_owned(), connection: None, order: Order::File }
+        LedgerFile { path: path.to_owned(), connection: None, inode: (0, 0), order: Order::File }
     }
 
     /// Where it is.
@@ -90,9 +95,12 @@ impl LedgerFile {
     }
 
     fn connect(&mut self) -> Result<&Connection, LedgerFault> {
-        if self.connection.is_none() {
-            let connection = open(&self.path)?;
-            self.connection = Some(connection);
+        let missing = |error: io::Error| LedgerFault::Missing(error.to_string());
+        let file = fs::metadata(&self.path).map_err(missing)?;
+        let inode = (file.dev(), file.ino());
+        if self.connection.is_none() || inode != self.inode {
+            self.connection = Some(open(&self.path, &file)?);
+            self.inode = inode;
         }
         Ok(self.connection.as_ref().expect("it was just made"))
     }
@@ -115,10 +123,9 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn open(path: &Path) -> Result<Connection, LedgerFault> {
+fn open(path: &Path, file: &Metadata) -> Result<Connection, LedgerFault> {
     let missing = |error: &dyn std::fmt::Display| LedgerFault::Missing(error.to_string());
-    let kind = std::fs::metadata(path).map_err(|error| missing(&error))?;
-    if !kind.is_file() {
+    if !file.is_file() {
         return Err(missing(&"it is no file"));
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
