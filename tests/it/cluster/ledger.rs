@@ -277,8 +277,11 @@ fn ledgers_that_differ_at_two_of_five_delay_changes_and_nothing_else() {
     }
     net.wait_for_seals(3);
     assert_eq!(net.ask(6).expect("it answers")["masternode"], false, "60 % are not enough");
-    // Once they say the same it is in force.
-    sixth.register(&other);
+    // Once they are the same it is in force.
+    miner.pause(true);
+    std::thread::sleep(2 * BLOCK);
+    copy_ledger(&ledger, &other);
+    miner.pause(false);
     net.wait_for_masternode(6, true);
     drop(miner);
     net.signal(Signal::INT);
