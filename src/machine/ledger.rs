@@ -179,16 +179,17 @@ impl Follower {
 
     fn extend(&mut self, blocks: &[PowBlock]) -> Vec<Applied> {
         let mut all = Vec::new();
+        // They stand right behind the tip: what was damaged there is among them again, or was replaced.
+        let before = self.damage.take();
         for block in blocks {
-            let tip = self.tip();
-            if self.damage.is_some() || tip.is_some_and(|tip| tip.height >= block.height) {
+            if self.tip().is_some_and(|tip| tip.height >= block.height) {
                 break;
             }
-            self.revision += 1;
             if let Some(what) = &block.damage {
                 self.damage = Some((block.height, what.clone()));
                 break;
             }
+            self.revision += 1;
             let applied = self.registry.apply(block);
             let (mark, mined_at) = (block.mark(), block.mined_at);
             self.journal.push_back(Seen { mark, mined_at, undo: applied.undo.clone() });
@@ -197,6 +198,7 @@ impl Follower {
             }
             all.push(applied);
         }
+        self.revision += u64::from(self.damage != before);
         all
     }
 
@@ -318,3 +320,6 @@ fn rules_digest(scope: &Scope) -> Hash {
     let terms = [scope.terms.prefix, u8::from(scope.terms.public_only)];
     hash("ledger-rules", &[&first, &scope.controller.0, &terms])
 }
+
+#[cfg(test)]
+mod tests;

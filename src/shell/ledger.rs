@@ -208,6 +208,8 @@ fn in_file_order(
 }
 
 fn news(tip: Option<Mark>, blocks: Vec<PowBlock>, end: bool) -> Found {
+    // Nothing counts behind damage: a reader that went on would come back to it at once, for ever.
+    let end = end || blocks.iter().any(|block| block.damage.is_some());
     LedgerNews::Blocks { after: tip.map(|tip| tip.id), blocks, end }.into()
 }
 

@@ -7,6 +7,7 @@ mod chain;
 mod codec;
 mod committee;
 mod plan;
+mod registry;
 mod seal;
 
 use proptest::test_runner::{Config, RngSeed};

@@ -97,6 +97,9 @@ fn attempt(
             let start = start.map(|before| network.clock.start_of(Round(before), Slot(0)));
             let (mut last, mut later) = (0, false);
             let is_read = read(file, |block| {
+                if block.damage.is_some() {
+                    return false;
+                }
                 if let (Some(start), Some(mined_at)) = (start, block.mined_at) {
                     match mined_at <= start {
                         true => last = block.height,

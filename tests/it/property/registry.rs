@@ -1,0 +1,383 @@
+//! Registration on random ledgers, in a file and read from it, against slow rules that are written down as
+//! `docs/protocol.md` §5 has them: at once, block by block, over restarts, and when the ledger rolls back.
+
+mod made;
+mod slow;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hypernode::machine::ledger::{Follower, Known, LedgerNews};
+use hypernode::rules::registry::{Applied, Registry, Scope};
+use hypernode::shell::ledger::LedgerFile;
+use hypernode::types::clock::Round;
+use hypernode::types::network::Network;
+use hypernode::types::seal::Registered;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::cases;
+use made::{Act, BlockDraw, Maker, Written, acts, blocks, controller, shuffle};
+use slow::{Deeds, Hn, Law, Row, Truth, replay};
+
+/// Looks at a file that nobody writes, until its end is found: enough to take a whole journal back, one block in each.
+const LOOKS_MAX: usize = 10_000;
+/// More blocks than the follower can take back.
+const LONG: u64 = 8_200;
+
+/// A network with the main network's rules but for the height, depth and step; and what counts there.
+fn network(is_main: bool) -> (Rc<Network>, Law) {
+    let mut text = Network::main().to_toml();
+    let name = if is_main { "main" } else { "other" };
+    for (from, to) in [
+        ("name = \"main\"".to_owned(), format!("name = \"{name}\"")),
+        ("first_height = 773801".to_owned(), "first_height = 5".to_owned()),
+        ("depth = 30".to_owned(), "depth = 2".to_owned()),
+        ("step = 60".to_owned(), "step = 3".to_owned()),
+    ] {
+        assert!(text.contains(&from), "{from}");
+        text = text.replace(&from, &to);
+    }
+    let law = Law {
+        public_only: is_main,
+        prefix: 0x19,
+        first_height: 5,
+        controller: controller(),
+        depth: 2,
+        step: 3,
+        origin_ms: 1_534_716_000_000,
+        round_ms: 3_600_000,
+    };
+    (Rc::new(Network::parse(&text).expect("a valid file")), law)
+}
+
+fn hn(of: &Registered) -> Hn {
+    Hn {
+        owner: of.owner.to_string(),
+        ip: of.ip.to_string(),
+        port: of.port.to_string(),
+        address: of.address.to_string(),
+        weight: i128::from(of.weight),
+        reward: of.reward.to_string(),
+        since: of.since,
+    }
+}
+
+fn deeds(applied: &Applied) -> Deeds {
+    Deeds {
+        verdicts: applied.verdicts.iter().map(|it| it.code()).collect(),
+        dropped: applied.dropped.iter().map(hn).collect(),
+    }
+}
+
+/// Notes what a block did, where it did something.
+fn note(said: &mut BTreeMap<u64, Deeds>, height: u64, applied: &Applied) {
+    let deeds = deeds(applied);
+    if deeds != Deeds::default() {
+        said.insert(height, deeds);
+    }
+}
+
+fn compare(registry: &Registry, said: &BTreeMap<u64, Deeds>, truth: &Truth) {
+    assert_eq!(said, &truth.deeds);
+    assert_eq!(registry.by_owner().map(hn).collect::<Vec<_>>(), truth.registry());
+    let balances = registry.balances().map(|(of, units)| (of.to_string(), *units));
+    assert_eq!(balances.collect::<BTreeMap<_, _>>(), truth.balances);
+}
+
+/// Somebody who follows a file.
+struct Reader {
+    law: Law,
+    file: LedgerFile,
+    follower: Follower,
+    said: BTreeMap<u64, Deeds>,
+    budget: Duration,
+}
+
+impl Reader {
+    fn new(file: &Written, (network, law): &(Rc<Network>, Law), budget: Duration) -> Reader {
+        Reader {
+            law: law.clone(),
+            file: LedgerFile::new(&file.path()),
+            follower: Follower::new(network.clone()),
+            said: BTreeMap::new(),
+            budget,
+        }
+    }
+
+    /// Reads until there is no more.
+    fn read(&mut self) {
+        for _ in 0..LOOKS_MAX {
+            let news = self.file.read(self.follower.tip(), self.budget);
+            let (heights, is_end): (Vec<u64>, bool) = match &news {
+                LedgerNews::Blocks { blocks, end, .. } => {
+                    (blocks.iter().map(|block| block.height).collect(), *end)
+                }
+                LedgerNews::Gone { .. } | LedgerNews::Anew => (Vec::new(), false),
+                LedgerNews::Fault(fault) => panic!("{fault}"),
+            };
+            let applied = self.follower.hear(news);
+            for (height, applied) in heights.iter().zip(&applied) {
+                note(&mut self.said, *height, applied);
+            }
+            let tip = self.follower.tip().map(|mark| mark.height);
+            self.said.retain(|height, _| Some(*height) <= tip);
+            if is_end {
+                return;
+            }
+        }
+        panic!("it reads on and on, at {:?}", self.follower.tip());
+    }
+
+    fn check(&self, truth: &Truth) {
+        assert!(self.follower.is_current());
+        assert_eq!(self.follower.damage().map(|(height, _)| height), truth.damage);
+        compare(self.follower.registry(), &self.said, truth);
+    }
+
+    /// The registries of all rounds that blocks may be of.
+    fn check_rounds(&self, truth: &Truth) {
+        for round in 0..80 {
+            let known = match self.follower.registry_of(Round(round)) {
+                Known::Registry(hns) => {
+                    assert!(hns.is_sorted_by_key(|hn| hn.address));
+                    let mut hns: Vec<Hn> = hns.iter().map(hn).collect();
+                    hns.sort();
+                    Some(hns)
+                }
+                Known::NotYet => None,
+            };
+            assert_eq!(known, truth.registry_of(&self.law, round), "round {round}");
+        }
+    }
+}
+
+/// What happens to a ledger that is followed.
+#[derive(Debug, Clone)]
+enum Step {
+    Append(Vec<BlockDraw>),
+    /// So many blocks go, and others come.
+    Rollback(usize, Vec<BlockDraw>),
+    /// More rows of the last block, which was taken for whole.
+    More(Vec<(Act, bool)>),
+    /// Rows of a block far below.
+    Late(Index, Vec<(Act, bool)>),
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => blocks(1..6).prop_map(Step::Append),
+        4 => (1..9_usize, blocks(1..6)).prop_map(|(most, with)| Step::Rollback(most, with)),
+        1 => acts(4).prop_map(Step::More),
+        1 => (any::<Index>(), acts(4)).prop_map(|(at, acts)| Step::Late(at, acts)),
+        1 => Just(Step::Restart),
+    ];
+    vec(step, 1..7)
+}
+
+/// The heights of rows, each once.
+fn heights(rows: &[Row]) -> Vec<u64> {
+    let mut all: Vec<u64> = rows.iter().map(|row| row.height.unsigned_abs()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The file, its rows in their order, and who makes more.
+struct World {
+    written: Written,
+    rows: Vec<Row>,
+    maker: Maker,
+}
+
+impl World {
+    fn append(&mut self, rows: Vec<Row>) {
+        self.written.append(&rows);
+        self.rows.extend(rows);
+    }
+
+    /// Takes so many of the blocks away that have rows here.
+    fn roll_back(&mut self, blocks: usize) {
+        let heights = heights(&self.rows);
+        self.maker.height = match heights.len().checked_sub(blocks + 1) {
+            Some(last) => heights[last],
+            None => 0,
+        };
+        let height = self.maker.height;
+        self.written.cut(height);
+        self.rows.retain(|row| row.height.unsigned_abs() <= height);
+    }
+
+    /// Appends block after block; after each the reader finds what the slow rules say.
+    fn follow(&mut self, blocks: &[BlockDraw], reader: &mut Reader) {
+        for draw in blocks {
+            let rows = self.maker.block(draw);
+            self.append(rows);
+            reader.read();
+            reader.check(&replay(&reader.law, &self.rows));
+        }
+    }
+
+    fn take(&mut self, step: &Step, reader: &mut Reader) {
+        let truth = replay(&reader.law, &self.rows);
+        match step {
+            Step::Append(blocks) => self.follow(blocks, reader),
+            Step::Rollback(number, blocks) => {
+                self.roll_back(*number);
+                self.follow(blocks, reader);
+            }
+            // A file that is read by height does not see whether old blocks grew while it was damaged.
+            Step::More(_) | Step::Late(..) if truth.damage.is_some() => {}
+            Step::More(acts) => {
+                let rows = self.maker.rows(acts, self.maker.height);
+                self.append(rows);
+            }
+            Step::Late(at, acts) => {
+                let heights = heights(&self.rows);
+                if !heights.is_empty() {
+                    let rows = self.maker.rows(acts, *at.get(&heights));
+                    self.append(rows);
+                }
+            }
+            Step::Restart => {
+                let summary = reader.follower.summary();
+                assert_eq!(summary, None, "nothing is below the journal");
+                reader.file = LedgerFile::new(&self.written.path());
+            }
+        }
+        reader.read();
+        let truth = replay(&reader.law, &self.rows);
+        reader.check(&truth);
+        reader.check_rounds(&truth);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(96))]
+
+    #[test]
+    fn a_ledger_read_at_once_has_the_verdicts_drops_and_registry_of_the_protocol(
+        blocks in blocks(0..30),
+        (is_main, keeps_text, has_index) in any::<(bool, bool, bool)>(),
+        disorder in proptest::option::of(any::<u64>()),
+        budget_ms in prop_oneof![Just(0_u64), Just(1_000)],
+    ) {
+        let (network, law) = network(is_main);
+        let mut maker = Maker::new(&law);
+        let mut rows: Vec<Row> = blocks.iter().flat_map(|draw| maker.block(draw)).collect();
+        if let Some(seed) = disorder {
+            shuffle(&mut rows, seed);
+        }
+        let written = Written::new(keeps_text, has_index);
+        written.append(&rows);
+        let scope = Scope::new(&network, &network.values_at(Round(0)).ledger);
+        let (mut registry, mut said) = (Registry::new(scope.clone()), BTreeMap::new());
+        let mut file = LedgerFile::new(&written.path());
+        let (mut tip, mut damage) = (None, None);
+        let is_read = (0..LOOKS_MAX).any(|_| match file.read(tip, Duration::from_millis(budget_ms)) {
+            LedgerNews::Blocks { blocks, end, .. } => {
+                for block in &blocks {
+                    if damage.is_none() && block.damage.is_some() {
+                        damage = Some(block.height);
+                    }
+                    if damage.is_none() {
+                        note(&mut said, block.height, &registry.apply(block));
+                    }
+                    tip = Some(block.mark());
+                }
+                end
+            }
+            LedgerNews::Anew => {
+                (tip, damage) = (None, None);
+                registry = Registry::new(scope.clone());
+                said.clear();
+                false
+            }
+            other => panic!("{other:?}"),
+        });
+        prop_assert!(is_read);
+        let truth = replay(&law, &rows);
+        prop_assert_eq!(damage, truth.damage);
+        compare(&registry, &said, &truth);
+    }
+
+    #[test]
+    fn a_follower_has_what_the_protocol_says_whatever_happens_to_its_ledger(
+        first in blocks(0..12),
+        steps in steps(),
+        (is_main, keeps_text, has_index) in any::<(bool, bool, bool)>(),
+        disorder in proptest::option::weighted(0.4, any::<u64>()),
+        budget_ms in prop_oneof![Just(0_u64), Just(1_000)],
+    ) {
+        let rules = network(is_main);
+        let (written, maker) = (Written::new(keeps_text, has_index), Maker::new(&rules.1));
+        let mut world = World { written, rows: Vec::new(), maker };
+        let mut reader = Reader::new(&world.written, &rules, Duration::from_millis(budget_ms));
+        if let Some(seed) = disorder {
+            let maker = &mut world.maker;
+            let mut rows: Vec<Row> = first.iter().flat_map(|draw| maker.block(draw)).collect();
+            shuffle(&mut rows, seed);
+            world.append(rows);
+        } else {
+            world.follow(&first, &mut reader);
+        }
+        for step in &steps {
+            world.take(step, &mut reader);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(8))]
+
+    #[test]
+    fn a_start_from_a_summary_goes_on_as_if_there_had_been_none(
+        (low, high, other) in (blocks(1..12), blocks(1..8), blocks(1..6)),
+        gone in 0..12_usize,
+        disorder in proptest::option::weighted(0.3, any::<u64>()),
+    ) {
+        let rules = network(true);
+        let (written, maker) = (Written::new(false, true), Maker::new(&rules.1));
+        let mut world = World { written, rows: Vec::new(), maker };
+        let maker = &mut world.maker;
+        let mut rows: Vec<Row> = low.iter().flat_map(|draw| maker.block(draw)).collect();
+        if let Some(seed) = disorder {
+            shuffle(&mut rows, seed);
+        }
+        world.append(rows);
+        // Nothing in them matters to the slow rules, which are too slow for so many.
+        world.written.fill(world.maker.height, LONG);
+        world.maker.height += LONG;
+        let mut reader = Reader::new(&world.written, &rules, Duration::from_secs(1));
+        reader.read();
+        world.follow(&high, &mut reader);
+
+        let summary = reader.follower.summary();
+        let height = reader.follower.summary_height();
+        let is_damaged = replay(&rules.1, &world.rows).damage.is_some();
+        prop_assert!(is_damaged || summary.is_some());
+        let mut next = Reader::new(&world.written, &rules, Duration::from_secs(1));
+        if let Some(summary) = &summary {
+            next.follower.resume(summary);
+            prop_assert_eq!(next.follower.tip().map(|mark| mark.height), height);
+            // What was told before the start is not told again.
+            next.said = reader.said.clone();
+            next.said.retain(|at, _| Some(*at) <= height);
+        }
+        next.read();
+        next.check(&replay(&rules.1, &world.rows));
+        let [tip, expected] = [&next, &reader].map(|it| it.follower.tip().map(|mark| mark.height));
+        prop_assert_eq!(tip, expected);
+        // Above what was summed up, or with it and all in between.
+        world.roll_back(gone);
+        for reader in [&mut reader, &mut next] {
+            world.follow(&[], reader);
+            reader.read();
+            reader.check(&replay(&rules.1, &world.rows));
+        }
+        world.follow(&other, &mut next);
+    }
+}
