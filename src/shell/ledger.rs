@@ -14,6 +14,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, params, params_from_iter};
 
 use crate::machine::ledger::{LedgerFault, LedgerNews, Mark};
+use crate::types::hash::hash;
 use crate::types::pow::PowBlock;
 use gather::{Gather, Raw};
 
@@ -330,7 +331,11 @@ fn of_heights(
         gather.push(raw)?;
     }
     blocks.extend(gather.finish());
-    blocks.iter_mut().for_each(|block| block.last_row = last_row);
+    for block in &mut blocks {
+        block.last_row = last_row;
+        // Rows before that one may be of later blocks: a start, which tries the order of the file, must not go on from it.
+        block.id = hash("ledger-block-by-height", &[&block.id.0]);
+    }
     Ok(blocks)
 }
 

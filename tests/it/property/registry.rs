@@ -3,27 +3,25 @@
 
 mod made;
 mod slow;
+mod world;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hypernode::machine::ledger::{Follower, Known, LedgerNews};
+use hypernode::machine::ledger::LedgerNews;
 use hypernode::rules::registry::{Applied, Registry, Scope};
 use hypernode::shell::ledger::LedgerFile;
 use hypernode::types::clock::Round;
 use hypernode::types::network::Network;
 use hypernode::types::seal::Registered;
-use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::Index;
 
 use super::cases;
-use made::{Act, BlockDraw, Maker, Written, acts, blocks, controller, shuffle};
-use slow::{Deeds, Hn, Law, Row, Truth, replay};
+use made::{Act, Maker, Written, blocks, controller, shuffle};
+use slow::{Deeds, Form, Hn, Law, Money, Row, Truth, replay};
+use world::{LOOKS_MAX, Reader, World, steps};
 
-/// Looks at a file that nobody writes, until its end is found: enough to take a whole journal back, one block in each.
-const LOOKS_MAX: usize = 10_000;
 /// More blocks than the follower can take back.
 const LONG: u64 = 8_200;
 
@@ -85,174 +83,6 @@ fn compare(registry: &Registry, said: &BTreeMap<u64, Deeds>, truth: &Truth) {
     assert_eq!(registry.by_owner().map(hn).collect::<Vec<_>>(), truth.registry());
     let balances = registry.balances().map(|(of, units)| (of.to_string(), *units));
     assert_eq!(balances.collect::<BTreeMap<_, _>>(), truth.balances);
-}
-
-/// Somebody who follows a file.
-struct Reader {
-    law: Law,
-    file: LedgerFile,
-    follower: Follower,
-    said: BTreeMap<u64, Deeds>,
-    budget: Duration,
-}
-
-impl Reader {
-    fn new(file: &Written, (network, law): &(Rc<Network>, Law), budget: Duration) -> Reader {
-        Reader {
-            law: law.clone(),
-            file: LedgerFile::new(&file.path()),
-            follower: Follower::new(network.clone()),
-            said: BTreeMap::new(),
-            budget,
-        }
-    }
-
-    /// Reads until there is no more.
-    fn read(&mut self) {
-        for _ in 0..LOOKS_MAX {
-            let news = self.file.read(self.follower.tip(), self.budget);
-            let (heights, is_end): (Vec<u64>, bool) = match &news {
-                LedgerNews::Blocks { blocks, end, .. } => {
-                    (blocks.iter().map(|block| block.height).collect(), *end)
-                }
-                LedgerNews::Gone { .. } | LedgerNews::Anew => (Vec::new(), false),
-                LedgerNews::Fault(fault) => panic!("{fault}"),
-            };
-            let applied = self.follower.hear(news);
-            for (height, applied) in heights.iter().zip(&applied) {
-                note(&mut self.said, *height, applied);
-            }
-            let tip = self.follower.tip().map(|mark| mark.height);
-            self.said.retain(|height, _| Some(*height) <= tip);
-            if is_end {
-                return;
-            }
-        }
-        panic!("it reads on and on, at {:?}", self.follower.tip());
-    }
-
-    fn check(&self, truth: &Truth) {
-        assert!(self.follower.is_current());
-        assert_eq!(self.follower.damage().map(|(height, _)| height), truth.damage);
-        compare(self.follower.registry(), &self.said, truth);
-    }
-
-    /// The registries of all rounds that blocks may be of.
-    fn check_rounds(&self, truth: &Truth) {
-        for round in 0..80 {
-            let known = match self.follower.registry_of(Round(round)) {
-                Known::Registry(hns) => {
-                    assert!(hns.is_sorted_by_key(|hn| hn.address));
-                    let mut hns: Vec<Hn> = hns.iter().map(hn).collect();
-                    hns.sort();
-                    Some(hns)
-                }
-                Known::NotYet => None,
-            };
-            assert_eq!(known, truth.registry_of(&self.law, round), "round {round}");
-        }
-    }
-}
-
-/// What happens to a ledger that is followed.
-#[derive(Debug, Clone)]
-enum Step {
-    Append(Vec<BlockDraw>),
-    /// So many blocks go, and others come.
-    Rollback(usize, Vec<BlockDraw>),
-    /// More rows of the last block, which was taken for whole.
-    More(Vec<(Act, bool)>),
-    /// Rows of a block far below.
-    Late(Index, Vec<(Act, bool)>),
-    Restart,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        4 => blocks(1..6).prop_map(Step::Append),
-        4 => (1..9_usize, blocks(1..6)).prop_map(|(most, with)| Step::Rollback(most, with)),
-        1 => acts(4).prop_map(Step::More),
-        1 => (any::<Index>(), acts(4)).prop_map(|(at, acts)| Step::Late(at, acts)),
-        1 => Just(Step::Restart),
-    ];
-    vec(step, 1..7)
-}
-
-/// The heights of rows, each once.
-fn heights(rows: &[Row]) -> Vec<u64> {
-    let mut all: Vec<u64> = rows.iter().map(|row| row.height.unsigned_abs()).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
-}
-
-/// The file, its rows in their order, and who makes more.
-struct World {
-    written: Written,
-    rows: Vec<Row>,
-    maker: Maker,
-}
-
-impl World {
-    fn append(&mut self, rows: Vec<Row>) {
-        self.written.append(&rows);
-        self.rows.extend(rows);
-    }
-
-    /// Takes so many of the blocks away that have rows here.
-    fn roll_back(&mut self, blocks: usize) {
-        let heights = heights(&self.rows);
-        self.maker.height = match heights.len().checked_sub(blocks + 1) {
-            Some(last) => heights[last],
-            None => 0,
-        };
-        let height = self.maker.height;
-        self.written.cut(height);
-        self.rows.retain(|row| row.height.unsigned_abs() <= height);
-    }
-
-    /// Appends block after block; after each the reader finds what the slow rules say.
-    fn follow(&mut self, blocks: &[BlockDraw], reader: &mut Reader) {
-        for draw in blocks {
-            let rows = self.maker.block(draw);
-            self.append(rows);
-            reader.read();
-            reader.check(&replay(&reader.law, &self.rows));
-        }
-    }
-
-    fn take(&mut self, step: &Step, reader: &mut Reader) {
-        let truth = replay(&reader.law, &self.rows);
-        match step {
-            Step::Append(blocks) => self.follow(blocks, reader),
-            Step::Rollback(number, blocks) => {
-                self.roll_back(*number);
-                self.follow(blocks, reader);
-            }
-            // A file that is read by height does not see whether old blocks grew while it was damaged.
-            Step::More(_) | Step::Late(..) if truth.damage.is_some() => {}
-            Step::More(acts) => {
-                let rows = self.maker.rows(acts, self.maker.height);
-                self.append(rows);
-            }
-            Step::Late(at, acts) => {
-                let heights = heights(&self.rows);
-                if !heights.is_empty() {
-                    let rows = self.maker.rows(acts, *at.get(&heights));
-                    self.append(rows);
-                }
-            }
-            Step::Restart => {
-                let summary = reader.follower.summary();
-                assert_eq!(summary, None, "nothing is below the journal");
-                reader.file = LedgerFile::new(&self.written.path());
-            }
-        }
-        reader.read();
-        let truth = replay(&reader.law, &self.rows);
-        reader.check(&truth);
-        reader.check_rounds(&truth);
-    }
 }
 
 proptest! {
@@ -380,4 +210,32 @@ proptest! {
         }
         world.follow(&other, &mut next);
     }
+}
+
+#[test]
+fn a_start_skips_no_block_that_stands_in_the_file_before_the_last_one_summed_up() {
+    let rules = network(true);
+    let (written, maker) = (Written::new(false, true), Maker::new(&rules.1));
+    let mut world = World { written, rows: Vec::new(), maker };
+    world.written.fill(0, 99);
+    world.written.fill(100, 8_192);
+    let money = |text: &str| Money { text: text.to_owned(), form: Form::Plain };
+    let pay = |amount: &str| {
+        let (from, to) = ("x".to_owned(), controller());
+        [(Act::Pay { from, to, amount: money(amount), fee: money("0") }, false)]
+    };
+    // The last block of the summary has the last row of the file.
+    for (height, amount) in [(5_000, "10000"), (100, "1")] {
+        let rows = world.maker.rows(&pay(amount), height);
+        world.append(rows);
+    }
+    let mut reader = Reader::new(&world.written, &rules, Duration::from_secs(1));
+    reader.read();
+    let truth = replay(&rules.1, &world.rows);
+    reader.check(&truth);
+    assert_eq!(reader.follower.summary_height(), Some(100));
+    let mut next = Reader::new(&world.written, &rules, Duration::from_secs(1));
+    next.follower.resume(&reader.follower.summary().expect("the journal ran over"));
+    next.read();
+    next.check(&truth);
 }
