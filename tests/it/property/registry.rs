@@ -86,7 +86,7 @@ fn compare(registry: &Registry, said: &BTreeMap<u64, Deeds>, truth: &Truth) {
 }
 
 proptest! {
-    #![proptest_config(cases(96))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn a_ledger_read_at_once_has_the_verdicts_drops_and_registry_of_the_protocol(

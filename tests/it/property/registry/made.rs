@@ -34,6 +34,11 @@ pub enum Act {
         data: String,
         again: Option<Index>,
     },
+    /// Whoever is behind an earlier row unregisters with its data and registers with other ones.
+    Move {
+        again: Index,
+        data: String,
+    },
 }
 
 /// What a block is made of.
@@ -127,6 +132,7 @@ fn act() -> impl Strategy<Value = Act> {
         5 => (person(), data()).prop_map(|(who, data)| Act::Register { who, data }),
         2 => (person(), data(), proptest::option::weighted(0.8, any::<Index>()))
             .prop_map(|(who, data, again)| Act::Unregister { who, data, again }),
+        2 => (any::<Index>(), data()).prop_map(|(again, data)| Act::Move { again, data }),
     ]
 }
 
@@ -156,13 +162,18 @@ pub struct Maker {
     pub height: u64,
     time_ms: u64,
     nonce: u64,
-    /// Data of all rows so far.
-    data: Vec<String>,
+    /// Who registered or tried to, with which data.
+    orders: Vec<(String, String)>,
 }
 
 impl Maker {
     pub fn new(law: &Law) -> Maker {
-        Maker { height: 0, time_ms: law.origin_ms, nonce: 0, data: vec!["::".to_owned()] }
+        Maker {
+            height: 0,
+            time_ms: law.origin_ms,
+            nonce: 0,
+            orders: vec![(controller(), "::".to_owned())],
+        }
     }
 
     /// The rows of a next block.
@@ -191,33 +202,44 @@ impl Maker {
 
     /// Rows of a height.
     pub fn rows(&mut self, acts: &[(Act, bool)], height: u64) -> Vec<Row> {
-        acts.iter()
-            .map(|(act, is_mirror)| {
-                let mut row = match act {
-                    Act::Pay { from, to, amount, fee } => {
-                        let (amount, fee) = (amount.clone(), fee.clone());
-                        Row { amount, fee, ..self.row(height, from, to) }
-                    }
-                    Act::Register { who, data } => {
-                        self.order(height, who, "hypernode:register", data.clone())
-                    }
-                    Act::Unregister { who, data, again } => {
-                        let again = again.map(|at| at.get(&self.data).clone());
-                        let data = again.unwrap_or_else(|| data.clone());
-                        self.order(height, who, "hypernode:unregister", data)
-                    }
-                };
-                if *is_mirror {
-                    row.height = -row.height;
-                }
-                row
-            })
-            .collect()
+        let mut rows = Vec::new();
+        for (act, is_mirror) in acts {
+            let mut made = self.rows_of(act, height);
+            if *is_mirror {
+                made.iter_mut().for_each(|row| row.height = -row.height);
+            }
+            rows.extend(made);
+        }
+        rows
     }
 
-    fn order(&mut self, height: u64, who: &str, operation: &str, data: String) -> Row {
-        self.data.push(data.clone());
-        Row { operation: operation.to_owned(), data, ..self.row(height, who, who) }
+    fn rows_of(&mut self, act: &Act, height: u64) -> Vec<Row> {
+        match act {
+            Act::Pay { from, to, amount, fee } => {
+                let (amount, fee) = (amount.clone(), fee.clone());
+                vec![Row { amount, fee, ..self.row(height, from, to) }]
+            }
+            Act::Register { who, data } => vec![self.register(height, who, data)],
+            Act::Unregister { who, data, again } => {
+                let data = again.map_or(data, |at| &at.get(&self.orders).1);
+                vec![self.order(height, who, "hypernode:unregister", data)]
+            }
+            Act::Move { again, data } => {
+                let (who, before) = again.get(&self.orders).clone();
+                let leave = self.order(height, &who, "hypernode:unregister", &before);
+                vec![leave, self.register(height, &who, data)]
+            }
+        }
+    }
+
+    fn register(&mut self, height: u64, who: &str, data: &str) -> Row {
+        self.orders.push((who.to_owned(), data.to_owned()));
+        self.order(height, who, "hypernode:register", data)
+    }
+
+    fn order(&self, height: u64, who: &str, operation: &str, data: &str) -> Row {
+        let (operation, data) = (operation.to_owned(), data.to_owned());
+        Row { operation, data, ..self.row(height, who, who) }
     }
 
     fn row(&self, height: u64, from: &str, to: &str) -> Row {
