@@ -296,7 +296,7 @@ impl Source {
                 let key = hash("bench key", &[&owner.to_be_bytes()]);
                 let address = Address::of_bytes(&key.0, self.prefix);
                 let data = format!("5.1.{}.{}:6969:{address}", owner / 250, owner % 250 + 1);
-                let sender = self.addresses[owner as usize].clone();
+                let sender = self.addresses[usize::try_from(owner).expect("an index")].clone();
                 let content = ["hypernode:register", &data];
                 add(connection, signed, [sender.clone(), sender], ["0", "0", "0"], content)?;
             }

@@ -44,6 +44,8 @@ pub struct Shape {
     pub weighted: bool,
     pub activity_rounds: u32,
     pub active_min: u32,
+    /// Whether a PoW ledger says who is registered, two blocks deep.
+    pub ledger: bool,
 }
 
 impl Shape {
@@ -60,6 +62,7 @@ impl Shape {
             weighted: false,
             activity_rounds: 3,
             active_min: u32::try_from(nodes).expect("few hosts"),
+            ledger: false,
         }
     }
 
@@ -118,7 +121,9 @@ impl Cast {
 
 fn network(shape: &Shape, founders: impl Iterator<Item = (PublicKey, u64, Endpoint)>) -> Network {
     let Shape { slot_seconds, slots, seal_slots, dial_count, forge_peers_min, .. } = shape;
-    let Shape { activity_rounds, active_min, .. } = shape;
+    let Shape { activity_rounds, active_min, ledger, .. } = shape;
+    let source = if *ledger { "ledger" } else { "list" };
+    let (depth, step, first_height) = if *ledger { (2, 1, 1) } else { (30, 60, 773_801) };
     let mut text = format!(
         r#"name = "sim"
 magic = 0x686e7331
@@ -127,7 +132,7 @@ slot_seconds = {slot_seconds}
 slots = {slots}
 seal_slots = {seal_slots}
 first_round = 0
-source = "list"
+source = "{source}"
 "#
     );
     for (key, weight, Endpoint { ip, port }) in founders {
@@ -155,9 +160,9 @@ dial_count = {dial_count}
 forge_peers_min = {forge_peers_min}
 inbound_per_block = 4
 [parameters.values.ledger]
-depth = 30
-step = 60
-first_height = 773801
+depth = {depth}
+step = {step}
+first_height = {first_height}
 controller = "{}"
 "#,
         "0".repeat(56)

@@ -19,7 +19,7 @@ use crate::types::clock::{Round, Slot};
 use crate::types::hash::{BlockHash, Hash};
 use crate::types::key::{PublicKey, Verifier};
 use crate::types::network::Network;
-use crate::types::seal::Quorum;
+use crate::types::seal::{Quorum, Registered};
 use crate::types::tx::{Body, Tx, TxKey};
 
 pub use seals::{Certified, Sealed};
@@ -67,6 +67,8 @@ pub struct Oracle {
     draws: BTreeMap<(Hash, Round), Rc<Draw>>,
     /// What network files list, where they do.
     listed: Option<Listing>,
+    /// What the PoW ledger says, in all rounds, where there is one.
+    pub ledger: Option<Vec<Registered>>,
     /// Blocks above the listed one that count it as naming the listed checkpoint, as its own network file says.
     renamed: BTreeSet<BlockHash>,
     /// What a seal of a block would seal, by block and seal before.
@@ -86,6 +88,7 @@ impl Oracle {
             wrong: Vec::new(),
             draws: BTreeMap::new(),
             listed: None,
+            ledger: None,
             renamed: BTreeSet::new(),
             states: BTreeMap::new(),
             network,

@@ -6,7 +6,7 @@ use hypernode::sim::scenario::cuts::{self, How};
 use hypernode::sim::scenario::halves::{self, halves};
 use hypernode::sim::scenario::outage::{Away, outage};
 use hypernode::sim::scenario::power::{self, Cut, power};
-use hypernode::sim::scenario::recovery;
+use hypernode::sim::scenario::{late_registry, recovery};
 use hypernode::types::seal::Step;
 
 #[test]
@@ -123,5 +123,22 @@ fn what_old_voters_certify_beside_a_listed_checkpoint_counts_for_nobody_who_list
         assert!(it.has_evidence && it.caught_up);
         assert_eq!((it.end.sealed_round, it.end.one_tip), (it.end.last_round, true));
         assert_eq!(it.end.voters, recovery::STAY + recovery::GONE, "who is back votes again");
+    }
+}
+
+#[test]
+fn every_round_is_sealed_whatever_share_of_the_voters_knows_the_registry() {
+    for percent in (10..=80).step_by(10) {
+        let run = late_registry(&format!("registry {percent}"), percent);
+        println!("{percent} %: {run:?}");
+        assert_eq!(run.violations, [], "{percent} %");
+        assert_eq!(
+            (run.sealed, run.agreed),
+            (run.rounds, true),
+            "{percent} % do not know it: {run:?}"
+        );
+        // With the silent ones, more than two thirds have to know it.
+        let know = run.nodes - run.silent - run.unknowing;
+        assert_eq!(run.taken, 3 * know > 2 * run.nodes, "{percent} %");
     }
 }

@@ -82,8 +82,8 @@ impl Checks {
             candidates.extend(blocks.map(|block| (block.point.hash, before.checkpoint.id())));
         }
         candidates.iter().any(|(block, before)| {
-            let ours = self.oracle.checkpoint_at(block, before);
-            ours.is_some_and(|checkpoint| checkpoint.id() == value)
+            let ours = self.oracle.checkpoints_at(block, before);
+            ours.iter().any(|checkpoint| checkpoint.id() == value)
         })
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     fn prepare(world: &mut World, view: u32, block: &Point) -> (VoteRecord, Effect) {
         let genesis: Vec<Sealed> = world.checks.oracle.seals_at(0).cloned().collect();
         let before = genesis[0].checkpoint.id();
-        let checkpoint = world.checks.oracle.checkpoint_at(&block.hash, &before).expect("known");
+        let checkpoint = world.checks.oracle.checkpoints_at(&block.hash, &before)[0];
         let value = Some(checkpoint.id());
         let record = VoteRecord { index: 1, view, step: Step::Prepare, value, lock: None };
         (record, Effect::Guard(SignRecord::Vote(record)))

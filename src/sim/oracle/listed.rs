@@ -35,7 +35,9 @@ impl Oracle {
         let before = self.seal_below(&listed.checkpoint)?.checkpoint.id();
         let (chain, seals) = (self.chain(&block), self.seals_down(&before)?);
         let point = chain.last()?.point;
-        let mut state = state_after(&self.network, &chain, &seals, Some((round, &voters)));
+        let registry = seals.last()?.state.registry.clone();
+        let mut state =
+            state_after(&self.network, &registry, &chain, &seals, Some((round, &voters)));
         state.voters.clone_from(&voters);
         let checkpoint = checkpoint_of(&state, index, point);
         self.seals.insert(checkpoint.id(), Sealed { checkpoint, before, state: state.into() });

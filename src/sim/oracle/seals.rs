@@ -11,7 +11,7 @@ use crate::types::clock::Round;
 use crate::types::codec;
 use crate::types::hash::{BlockHash, Hash, hash};
 use crate::types::network::Network;
-use crate::types::seal::{Checkpoint, Quorum, Step, Voter};
+use crate::types::seal::{Checkpoint, Quorum, Registered, Step, Voter};
 
 /// A seal that holds.
 #[derive(Debug, Clone)]
@@ -127,13 +127,16 @@ impl Oracle {
         if !self.has_two_thirds(certificate, &voters) {
             return Certified::No("without two thirds of its voters");
         }
-        let Some(state) = self.state_at(&checkpoint.block, &before_id) else {
+        let states = self.states_at(&checkpoint.block, &before_id);
+        if states.is_empty() {
             return Certified::Unknown;
-        };
-        let point = checkpoint.point();
-        if checkpoint_of(&state, checkpoint.index, point) != *checkpoint {
-            return Certified::No("of another state than its block's");
         }
+        let point = checkpoint.point();
+        let is_sealed =
+            |state: &Rc<SealedState>| checkpoint_of(state, checkpoint.index, point) == *checkpoint;
+        let Some(state) = states.into_iter().find(is_sealed) else {
+            return Certified::No("of another state than its block's");
+        };
         let checkpoint = *checkpoint;
         self.seals.insert(checkpoint.id(), Sealed { checkpoint, before: before_id, state });
         Certified::Yes
@@ -171,12 +174,32 @@ impl Oracle {
         Some(state)
     }
 
+    /// All states that a seal of this block after that seal may seal: with the registry as it is, and with that of the
+    /// PoW ledger.
+    fn states_at(&mut self, block: &BlockHash, before: &Hash) -> Vec<Rc<SealedState>> {
+        let present = self.state_at(block, before);
+        let ledger = self.ledger.as_ref();
+        let renewed = ledger.and_then(|ledger| self.recompute_with(block, before, Some(ledger)));
+        present.into_iter().chain(renewed.map(Rc::new)).collect()
+    }
+
     fn recompute(&self, block: &BlockHash, before: &Hash) -> Option<SealedState> {
+        self.recompute_with(block, before, None)
+    }
+
+    fn recompute_with(
+        &self,
+        block: &BlockHash,
+        before: &Hash,
+        registry: Option<&Vec<Registered>>,
+    ) -> Option<SealedState> {
         let seals = self.seals_down(before)?;
         let is_below = |seal: SealRef| seals.iter().any(|it| it.checkpoint.seal() == seal);
         let listed = self.listed.as_ref().filter(|listed| is_below(listed.seal));
         let brought = listed.map(Listing::brings);
-        Some(state_after(&self.network, &self.chain(block), &seals, brought))
+        let present = &seals.last()?.state.registry;
+        let registry = registry.unwrap_or(present);
+        Some(state_after(&self.network, registry, &self.chain(block), &seals, brought))
     }
 
     /// A seal and those below it, from genesis on.
@@ -199,12 +222,13 @@ impl Oracle {
         Some(checkpoint_of(&self.recompute(block, before)?, index, point))
     }
 
-    /// The checkpoint that a seal of this block after that seal would have.
-    pub fn checkpoint_at(&mut self, block: &BlockHash, before: &Hash) -> Option<Checkpoint> {
-        let index = self.seals.get(before)?.checkpoint.index + 1;
-        let point = self.blocks.get(block)?.point;
-        let state = self.state_at(block, before)?;
-        Some(checkpoint_of(&state, index, point))
+    /// All checkpoints that a seal of this block after that seal may have.
+    pub fn checkpoints_at(&mut self, block: &BlockHash, before: &Hash) -> Vec<Checkpoint> {
+        let index = self.seals.get(before).map(|seal| seal.checkpoint.index + 1);
+        let point = self.blocks.get(block).map(|block| block.point);
+        let (Some(index), Some(point)) = (index, point) else { return Vec::new() };
+        let states = self.states_at(block, before);
+        states.iter().map(|state| checkpoint_of(state, index, point)).collect()
     }
 
     /// The voters of an instance, by what could be the seal before.

@@ -17,8 +17,8 @@ use crate::types::tx::{Statement, TxKey};
 /// Rounds or seals for which evidence is good, and rounds that its penalty lasts.
 const SPAN: u64 = 24;
 
-/// The founders with their keys: all HNs there are where the registry is a list.
-fn registry(network: &Network) -> BTreeMap<Address, (PublicKey, Registered)> {
+/// The founders with their keys: all HNs there are, whatever the registry.
+fn founders(network: &Network) -> BTreeMap<Address, (PublicKey, Registered)> {
     let of = |founder: &Founder| {
         let address = network.address_of(&founder.public_key);
         let registered = Registered {
@@ -42,18 +42,23 @@ fn start(network: &Network) -> Round {
 
 /// The state of genesis.
 pub fn genesis_state(network: &Network) -> SealedState {
-    state_after(network, &[], &[], None)
+    let hns: Vec<Registered> = founders(network).values().map(|(_, entry)| *entry).collect();
+    state_after(network, &hns, &[], &[], None)
 }
 
-/// The state after the last block of a chain that begins with its first block. `seals` are those below, ascending, from
-/// genesis on; `listed` is what a listed checkpoint among them brought: its round counts as genesis, its voters as seen.
+/// The state after the last block of a chain that begins with its first block, with a registry by address. `seals` are
+/// those below, ascending, from genesis on; `listed` is what a listed checkpoint among them brought: its round counts as
+/// genesis, its voters as seen.
 pub fn state_after(
     network: &Network,
+    registry: &[Registered],
     chain: &[&Judged],
     seals: &[&Sealed],
     listed: Option<(Round, &[Voter])>,
 ) -> SealedState {
-    let hns = registry(network);
+    let founders = founders(network);
+    let with_key = |entry: &Registered| (entry.address, (founders[&entry.address].0, *entry));
+    let hns: BTreeMap<Address, _> = registry.iter().map(with_key).collect();
     let round = chain.last().map_or(start(network), |block| block.round);
     let values = network.values_at(round);
     let window = values.activity_rounds as usize;
@@ -62,7 +67,7 @@ pub fn state_after(
     let full_rounds = full[full.len().saturating_sub(window)..].to_vec();
     let since = if full_rounds.len() < window { base } else { full_rounds[0] };
     let mut seen: BTreeMap<PublicKey, Round> = match listed {
-        None => hns.values().map(|(key, _)| (*key, base)).collect(),
+        None => founders.values().map(|(key, _)| (*key, base)).collect(),
         Some((round, voters)) => voters.iter().map(|voter| (voter.public_key, round)).collect(),
     };
     for block in chain.iter().filter(|block| listed.is_none_or(|(round, _)| block.round > round)) {

@@ -2,7 +2,8 @@
 
 use super::World;
 use super::trouble::AFTERMATH_MS;
-use crate::machine::event::PeerId;
+use crate::machine::event::{Event, PeerId};
+use crate::machine::ledger::LedgerNews;
 use crate::sim::host::Crash;
 use crate::types::message::Message;
 use crate::types::seal::Step;
@@ -42,6 +43,11 @@ impl World {
         }
         self.start_at(host, self.now + after_ms);
         self.excuse();
+    }
+
+    /// The PoW ledger of a host has news.
+    pub fn tell_ledger(&mut self, host: usize, news: LedgerNews) {
+        self.deliver(host, Event::Ledger(news), 0);
     }
 
     /// A crash waits for a host.

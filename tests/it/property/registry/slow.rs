@@ -142,7 +142,9 @@ fn is_address(text: &str, prefix: u8) -> bool {
 }
 
 /// The three parts and the options of a data field.
-fn parse(data: &str) -> Option<([&str; 3], Vec<(&str, &str)>)> {
+type Data<'a> = ([&'a str; 3], Vec<(&'a str, &'a str)>);
+
+fn parse(data: &str) -> Option<Data<'_>> {
     let mut fields: Vec<&str> = data.split(',').collect();
     let parts: Vec<&str> = fields.remove(0).split(':').collect();
     let parts: [&str; 3] = parts.try_into().ok()?;

@@ -41,26 +41,29 @@ impl Reader {
 
     /// Reads until there is no more.
     pub fn read(&mut self) {
-        for _ in 0..LOOKS_MAX {
-            let news = self.file.read(self.follower.tip(), self.budget);
-            let (heights, is_end): (Vec<u64>, bool) = match &news {
-                LedgerNews::Blocks { blocks, end, .. } => {
-                    (blocks.iter().map(|block| block.height).collect(), *end)
-                }
-                LedgerNews::Gone { .. } | LedgerNews::Anew => (Vec::new(), false),
-                LedgerNews::Fault(fault) => panic!("{fault}"),
-            };
-            let applied = self.follower.hear(news);
-            for (height, applied) in heights.iter().zip(&applied) {
-                note(&mut self.said, *height, applied);
+        let is_read = (0..LOOKS_MAX).any(|_| self.look());
+        assert!(is_read, "it reads on and on, at {:?}", self.follower.tip());
+    }
+
+    /// One look; whether there is no more.
+    fn look(&mut self) -> bool {
+        let news = self.file.read(self.follower.tip(), self.budget);
+        assert!(!matches!(news, LedgerNews::Fault(_)), "{news:?}");
+        let (heights, is_end): (Vec<u64>, bool) = match &news {
+            LedgerNews::Blocks { blocks, end, .. } => {
+                (blocks.iter().map(|block| block.height).collect(), *end)
             }
-            let tip = self.follower.tip().map(|mark| mark.height);
-            self.said.retain(|height, _| Some(*height) <= tip);
-            if is_end {
-                return;
+            LedgerNews::Gone { .. } | LedgerNews::Anew | LedgerNews::Fault(_) => {
+                (Vec::new(), false)
             }
+        };
+        let applied = self.follower.hear(news);
+        for (height, applied) in heights.iter().zip(&applied) {
+            note(&mut self.said, *height, applied);
         }
-        panic!("it reads on and on, at {:?}", self.follower.tip());
+        let tip = self.follower.tip().map(|mark| mark.height);
+        self.said.retain(|height, _| Some(*height) <= tip);
+        is_end
     }
 
     pub fn check(&self, truth: &Truth) {
