@@ -69,10 +69,13 @@ fn compare() -> Result<()> {
     let has_sqlite = sqlite.is_ok_and(|output| output.status.success());
     let (mut reads, mut sums, mut figures) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
-        let (time, out) = timed(Command::new(&ours).args(["follow", path]).stdout(Stdio::piped()))?;
-        reads.push(time);
-        figures
-            .push(out.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>()?);
+        let (_, out) = timed(Command::new(&ours).args(["follow", path]).stdout(Stdio::piped()))?;
+        let mut numbers = Vec::new();
+        for word in out.split_whitespace() {
+            numbers.push(word.parse::<u64>()?);
+        }
+        reads.push([numbers[0], numbers[1]].map(Duration::from_micros));
+        figures.push(numbers.split_off(2));
         let mut command = match has_sqlite {
             true => Command::new("sqlite3"),
             false => Command::new(&ours),
@@ -118,7 +121,7 @@ fn print_figures(figures: &[Vec<u64>]) {
 
 /// The child that follows: as a node does it, and says what it cost.
 fn follow(path: &Path) -> Result<()> {
-    let folder = tempfile::tempdir()?;
+    let (folder, started) = (tempfile::tempdir()?, Instant::now());
     let mut follower = Follower::new(Rc::new(Network::main()));
     let before = anonymous()?;
     let mut watch = Watch::new(path, folder.path(), 180_000);
@@ -132,6 +135,9 @@ fn follow(path: &Path) -> Result<()> {
             break;
         }
     }
+    // All of the process until here, as of the command beside it.
+    let read = [cpu_time(ClockId::ProcessCPUTime), started.elapsed()].map(|time| time.as_micros());
+    println!("{} {}", read[0], read[1]);
     // The first look after the end keeps the state for the next start.
     let (summary, _) = look(&mut watch, &mut follower)?;
     let with_summary = peak.max(anonymous()?);
@@ -163,7 +169,7 @@ fn follow(path: &Path) -> Result<()> {
 
 /// One look, and what it finds taken in: so long the loop of a node is held. CPU and wall time, and whether that is all.
 fn look(watch: &mut Watch, follower: &mut Follower) -> Result<([Duration; 2], bool)> {
-    let (cpu, wall) = (cpu_time(), Instant::now());
+    let (cpu, wall) = (cpu_time(ClockId::ThreadCPUTime), Instant::now());
     let Event::Ledger(news) = watch.look(follower) else {
         return Err("no summary is there".into());
     };
@@ -172,7 +178,7 @@ fn look(watch: &mut Watch, follower: &mut Follower) -> Result<([Duration; 2], bo
         other => return Err(format!("not expected: {other:?}").into()),
     };
     follower.hear(news);
-    Ok(([cpu_time() - cpu, wall.elapsed()], end))
+    Ok(([cpu_time(ClockId::ThreadCPUTime) - cpu, wall.elapsed()], end))
 }
 
 /// The child that stands in where there is no `sqlite3`.
@@ -212,8 +218,8 @@ fn children() -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 10))
 }
 
-fn cpu_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
+fn cpu_time(clock: ClockId) -> Duration {
+    let now = clock_gettime(clock);
     let (seconds, nanos) = (now.tv_sec.try_into(), now.tv_nsec.try_into());
     Duration::new(seconds.expect("not negative"), nanos.expect("below a second"))
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::rules::registration::{Registration, Removal, Terms, Verdict};
 use crate::types::address::Address;
 use crate::types::network::{LedgerValues, Network};
-use crate::types::pow::{COIN, Order, OrderKind, PowAddress, PowBlock};
+use crate::types::pow::{COIN, Order, OrderKind, PowAddress, PowBlock, PowRow};
 use crate::types::seal::{HNS_MAX, Registered};
 
 /// Collateral of one weight, in coins.
@@ -155,20 +155,12 @@ impl Registry {
     /// Takes in the next block: first all amounts, then drops, then what its rows ask for.
     pub fn apply(&mut self, block: &PowBlock) -> Applied {
         let mut applied = Applied::default();
-        let mut touched: BTreeMap<PowAddress, i128> = BTreeMap::new();
-        for row in &block.rows {
-            if let Some(sender) = row.sender {
-                *touched.entry(sender).or_default() -= row.sent;
-            }
-            if let Some(recipient) = row.recipient {
-                *touched.entry(recipient).or_default() += row.received;
-            }
-        }
-        touched.retain(|_, grown| *grown != 0);
+        let touched = growth(block);
         for (address, grown) in &touched {
             self.grow(address, *grown);
         }
-        for owner in touched.keys() {
+        // Whoever is registered had enough before: only a balance that shrank can be too low.
+        for (owner, _) in touched.iter().filter(|(_, grown)| *grown < 0) {
             let Some(hn) = self.by_owner.get(owner).copied() else { continue };
             if self.balance(owner) < i128::from(hn.weight) * COLLATERAL * COIN {
                 self.remove(&hn);
@@ -176,7 +168,7 @@ impl Registry {
                 applied.dropped.push(hn);
             }
         }
-        applied.undo.balances = touched.into_iter().collect();
+        applied.undo.balances = touched;
         for order in block.rows.iter().filter_map(|row| row.order.as_deref()) {
             if self.scope.counts(order) {
                 let verdict = match order.kind {
@@ -257,6 +249,18 @@ impl Registry {
         self.owners.remove(&hn.address);
         self.by_owner.remove(&hn.owner);
     }
+}
+
+/// Units by which a block lets balances grow, by address; nothing of those that stay.
+fn growth(block: &PowBlock) -> Vec<(PowAddress, i128)> {
+    let sent = |row: &PowRow| row.sender.map(|sender| (sender, -row.sent));
+    let received = |row: &PowRow| row.recipient.map(|recipient| (recipient, row.received));
+    let parts = block.rows.iter().flat_map(|row| [sent(row), received(row)]);
+    let mut parts: Vec<(PowAddress, i128)> = parts.flatten().collect();
+    parts.sort_unstable_by_key(|(address, _)| *address);
+    let sum = |run: &[(PowAddress, i128)]| (run[0].0, run.iter().map(|(_, units)| units).sum());
+    let sums = parts.chunk_by(|(a, _), (b, _)| a == b).map(sum);
+    sums.filter(|(_, grown)| *grown != 0).collect()
 }
 
 /// The weight that a balance in units is worth; nothing when it is worth none.
