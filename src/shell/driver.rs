@@ -292,7 +292,10 @@ impl Driver {
 
     async fn stop(self) {
         self.service.stopping();
-        let Driver { engine, mut tcp, api, .. } = self;
+        let Driver { engine, mut tcp, api, ledger, .. } = self;
+        if let (Some(watch), Ok(node)) = (&ledger, engine.borrow().node()) {
+            watch.keep_summary(node.ledger());
+        }
         api.stop().await;
         tcp.send(&tcp.peers(), &Message::Bye(ByeReason::Stopping));
         tcp.finish().await;

@@ -26,8 +26,8 @@ mod watch;
 pub use dummy::{DummyError, DummyLedger, Sent};
 pub use watch::Watch;
 
-/// Rows in a slice: half a megabyte of them.
-const SLICE_ROWS: usize = 4_096;
+/// Rows in a slice: a quarter of a megabyte of them.
+const SLICE_ROWS: usize = 2_048;
 /// Rows that a file without an index on heights may have when they are out of order: each look goes through all of them.
 const UNINDEXED_ROWS: i64 = 200_000;
 /// Bytes of a row; the companion's have 3,000.

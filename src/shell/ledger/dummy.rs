@@ -112,7 +112,7 @@ impl DummyLedger {
     pub fn mine(&mut self, miner: &str, at: Timestamp) -> Result<i64, DummyError> {
         let height = self.height()? + 1;
         let write = self.connection.transaction()?;
-        let block = block_hash(&write, height, at)?;
+        let block = block_hash(&write, height, at, miner)?;
         // Seconds with two decimals, as the companion has them.
         #[allow(
             clippy::cast_precision_loss,
@@ -144,13 +144,19 @@ impl DummyLedger {
 }
 
 /// Names the block before it, so that all blocks above one that changed are others too.
-fn block_hash(write: &Transaction, height: i64, at: Timestamp) -> Result<String, DummyError> {
+fn block_hash(
+    write: &Transaction,
+    height: i64,
+    at: Timestamp,
+    miner: &str,
+) -> Result<String, DummyError> {
     let sql = "SELECT coalesce(max(block_hash), '') FROM transactions WHERE block_height = ?1";
     let previous: String = write.query_row(sql, params![height - 1], |row| row.get(0))?;
     let sql = "SELECT coalesce(group_concat(quote(address) || quote(recipient) || amount || fee || \
                quote(operation) || quote(openfield)), '') FROM waiting";
     let content: String = write.query_row(sql, [], |row| row.get(0))?;
-    let parts = [previous.as_bytes(), &at.0.to_be_bytes(), content.as_bytes()];
+    let at = at.0.to_be_bytes();
+    let parts = [previous.as_bytes(), &at, content.as_bytes(), miner.as_bytes()];
     Ok(hash("dummy-block", &parts).to_string())
 }
 

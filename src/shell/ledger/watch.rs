@@ -19,17 +19,13 @@ use crate::shell::directory;
 const SUMMARY: &str = "ledger.summary";
 /// Between two looks at a ledger that had nothing new.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// One look: the loop waits so long, and half as long again for what is found.
-const SLICE: Duration = Duration::from_millis(8);
-/// A summary is replaced when it is older than so many blocks: a day of the main ledger.
-const SUMMARY_AGE: u64 = 1_440;
+/// One look: the loop waits so long, and as long again for what is found.
+const SLICE: Duration = Duration::from_millis(5);
 
 /// Looks at a ledger from time to time.
 pub struct Watch {
     file: LedgerFile,
     summary: PathBuf,
-    /// The height of the summary on disk.
-    summed: u64,
     pause: Duration,
     due: Instant,
     /// Whether the summary has been offered.
@@ -42,7 +38,6 @@ impl Watch {
         Watch {
             file: LedgerFile::new(path),
             summary: data_dir.join(SUMMARY),
-            summed: 0,
             pause: PAUSE_MAX.min(Duration::from_millis(slot_ms / 4)),
             due: now(),
             is_offered: false,
@@ -62,7 +57,6 @@ impl Watch {
                 return Event::LedgerSummary(bytes);
             }
         }
-        self.keep_summary(follower);
         let news = self.file.read(follower.tip(), SLICE);
         let is_over = match &news {
             LedgerNews::Blocks { end, .. } => *end,
@@ -96,12 +90,9 @@ impl Watch {
         }
     }
 
-    fn keep_summary(&mut self, follower: &Follower) {
-        let Some(height) = follower.summary_height() else { return };
-        if self.summed > 0 && height < self.summed + SUMMARY_AGE {
-            return;
-        }
-        self.summed = height;
+    /// Keeps the state for the next start. It takes a tenth of a second and more, in which the loop would stand still: for
+    /// the end of a node.
+    pub fn keep_summary(&self, follower: &Follower) {
         let Some(bytes) = follower.summary() else { return };
         if let Err(error) = self.write_summary(&bytes) {
             log::warn!("{}: {error}; a start will read the ledger anew", self.summary.display());
