@@ -63,6 +63,14 @@ fn pow(ledger: &Path, action: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{action}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The height of a ledger.
+fn height(ledger: &Path) -> i64 {
+    let connection = Connection::open(ledger).expect("a ledger");
+    connection.busy_timeout(PATIENCE).expect("it waits");
+    let sql = "SELECT max(block_height) FROM transactions";
+    connection.query_row(sql, [], |row| row.get(0)).expect("it has blocks")
+}
+
 /// A whole copy, put in the place of the one before.
 fn copy_ledger(from: &Path, to: &Path) {
     let draft = to.with_extension("draft");
@@ -226,10 +234,12 @@ fn hns_come_and_go_by_the_ledger_while_it_lags_rolls_back_and_stands_still() {
 
     // Sealed in, and then the ledger takes it back.
     let seventh = Newcomer::start(&net, 7);
+    let before = height(&ledger);
     seventh.register(&ledger);
     net.wait_for_masternode(7, true);
     miner.pause(true);
-    pow(&ledger, "rollback", &["--blocks", "25"]);
+    let blocks = height(&ledger) - before;
+    pow(&ledger, "rollback", &["--blocks", &blocks.to_string()]);
     miner.pause(false);
     net.wait_for_masternode(7, false);
 
