@@ -179,7 +179,7 @@ fn look(watch: &mut Watch, follower: &mut Follower) -> Result<([Duration; 2], bo
         LedgerNews::Blocks { end, .. } => *end,
         other => return Err(format!("not expected: {other:?}").into()),
     };
-    follower.hear(news);
+    follower.hear(&news);
     Ok(([cpu_time(ClockId::ThreadCPUTime) - cpu, wall.elapsed()], end))
 }
 

@@ -206,7 +206,7 @@ impl Node {
             Event::Disconnected { peer, fault } => {
                 self.peers.disconnected(&mut turn, peer, fault);
             }
-            Event::Ledger(news) => self.hear_ledger(&mut turn, news),
+            Event::Ledger(news) => self.hear_ledger(&mut turn, &news),
             Event::LedgerSummary(bytes) => self.ledger.resume(&bytes),
             Event::Request { id, request } => match request {
                 Request::Submit(tx) => {

@@ -141,7 +141,7 @@ impl Bench {
             let tip = done.last().map(|(mark, _)| *mark);
             assert_eq!(follower.tip(), tip);
             let news = file.read(tip, Duration::from_secs(1));
-            follower.hear(news.clone());
+            follower.hear(&news);
             match news {
                 LedgerNews::Blocks { after, blocks, end } => {
                     assert_eq!(after, tip.map(|tip| tip.id));
@@ -175,9 +175,9 @@ impl Bench {
 fn take_in(registry: &mut Registry, done: &mut Vec<(Mark, Undo)>, blocks: &[PowBlock]) {
     for block in blocks.iter().take_while(|block| block.damage.is_none()) {
         assert!(done.last().is_none_or(|(tip, _)| tip.height < block.height));
-        let applied = registry.apply(block);
+        let (undo, applied) = registry.apply(block);
         assert_eq!(applied.verdicts.len(), registry.orders(block).count());
-        done.push((block.mark(), applied.undo));
+        done.push((block.mark(), undo));
     }
 }
 

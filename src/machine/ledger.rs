@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::cut::Cut;
 use crate::rules::registry::{Applied, Change, Registry, Scope, Undo, sealable};
-use crate::types::clock::{Round, Slot, Timestamp};
+use crate::types::clock::{Round, Timestamp};
 use crate::types::codec;
 use crate::types::hash::{Hash, hash};
-use crate::types::network::{LEDGER_SPAN_MAX, LedgerValues, Network, Source};
+use crate::types::network::{LEDGER_SPAN_MAX, Network, Source};
 pub use crate::types::pow::Mark;
 use crate::types::pow::{PowAddress, PowBlock};
 use crate::types::seal::Registered;
@@ -118,11 +119,6 @@ impl Follower {
         self.revision += 1;
     }
 
-    /// The height of the state that a summary would have, when one can be made.
-    pub fn summary_height(&self) -> Option<u64> {
-        self.base.filter(|_| self.is_current).map(|mark| mark.height)
-    }
-
     /// The state below the journal, for the disk: a start goes on from there.
     pub fn summary(&self) -> Option<Vec<u8>> {
         let mark = self.base?;
@@ -131,7 +127,7 @@ impl Follower {
         let summary = Summary {
             rules: rules_digest(registry.scope()),
             mark,
-            balances: registry.balances().map(|(address, units)| (*address, *units)).collect(),
+            balances: registry.balances().collect(),
             registered: registry.by_owner().copied().collect(),
         };
         Some(codec::encode(&summary))
@@ -143,22 +139,22 @@ impl Follower {
     }
 
     /// Takes news in; what does not fit the place any more is dropped. What the blocks did comes back.
-    pub fn hear(&mut self, news: LedgerNews) -> Vec<Applied> {
+    pub fn hear(&mut self, news: &LedgerNews) -> Vec<Applied> {
         match news {
             LedgerNews::Blocks { after, blocks, end } => {
-                if after != self.tip().map(|mark| mark.id) {
+                if *after != self.tip().map(|mark| mark.id) {
                     return Vec::new();
                 }
                 self.revision += u64::from(self.fault.take().is_some());
-                let applied = self.extend(&blocks);
-                if end && !self.is_current {
+                let applied = self.extend(blocks);
+                if *end && !self.is_current {
                     self.is_current = true;
                     self.revision += 1;
                 }
                 applied
             }
             LedgerNews::Gone { id } => {
-                if self.tip().is_some_and(|mark| mark.id == id) {
+                if self.tip().is_some_and(|mark| mark.id == *id) {
                     self.take_back();
                 }
                 Vec::new()
@@ -168,8 +164,8 @@ impl Follower {
                 Vec::new()
             }
             LedgerNews::Fault(fault) => {
-                if self.fault.as_ref() != Some(&fault) {
-                    self.fault = Some(fault);
+                if self.fault.as_ref() != Some(fault) {
+                    self.fault = Some(fault.clone());
                     self.revision += 1;
                 }
                 Vec::new()
@@ -190,9 +186,9 @@ impl Follower {
                 break;
             }
             self.revision += 1;
-            let applied = self.registry.apply(block);
+            let (undo, applied) = self.registry.apply(block);
             let (mark, mined_at) = (block.mark(), block.mined_at);
-            self.journal.push_back(Seen { mark, mined_at, undo: applied.undo.clone() });
+            self.journal.push_back(Seen { mark, mined_at, undo });
             if self.journal.len() > JOURNAL_MAX {
                 self.base = self.journal.pop_front().map(|seen| seen.mark);
             }
@@ -242,19 +238,11 @@ impl Follower {
         if self.network.source != Source::Ledger || self.fault.is_some() || !self.is_current {
             return None;
         }
-        let before = round.0.checked_sub(1)?;
-        let start = self.network.clock.start_of(Round(before), Slot(0));
-        let mined = || self.journal.iter().filter_map(|seen| Some((seen, seen.mined_at?)));
-        if !mined().any(|(_, at)| at > start) {
-            return None;
-        }
-        let values = &self.network.values_at(round).ledger;
-        let Some((last, _)) = mined().rfind(|(_, at)| *at <= start) else {
-            // Before the first block nothing was registered; before the journal it is forgotten.
-            return if self.base.is_none() { Some(0) } else { None };
-        };
-        let height = settled_height(last.mark.height, values);
-        self.base.is_none_or(|base| base.height <= height).then_some(height)
+        let mut cut = Cut::new(&self.network, round);
+        self.journal.iter().for_each(|seen| cut.see(seen.mark.height, seen.mined_at));
+        let height = cut.height(&self.network.values_at(round).ledger);
+        // Below the journal it is forgotten.
+        (cut.is_settled() && self.base.is_none_or(|base| base.height <= height)).then_some(height)
     }
 
     /// The registry after a height that the journal reaches.
@@ -303,12 +291,6 @@ impl Follower {
     pub fn is_current(&self) -> bool {
         self.is_current
     }
-}
-
-/// The height that counts when the last block before the time of a round has this one: the depth lower, down to a step.
-pub fn settled_height(last: u64, values: &LedgerValues) -> u64 {
-    let step = values.step.max(1);
-    last.saturating_sub(values.depth) / step * step
 }
 
 fn scope_at(network: &Network, round: Round) -> Scope {

@@ -7,7 +7,7 @@ use crate::machine::turn::Turn;
 
 impl Node {
     /// The reader of the ledger has found something.
-    pub(super) fn hear_ledger(&mut self, turn: &mut Turn, news: LedgerNews) {
+    pub(super) fn hear_ledger(&mut self, turn: &mut Turn, news: &LedgerNews) {
         let is_whole = |ledger: &Follower| ledger.fault().is_none() && ledger.damage().is_none();
         let before = is_whole(&self.ledger);
         self.ledger.hear(news);

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rules::balances::Balances;
 use crate::rules::registration::{Registration, Removal, Terms, Verdict};
 use crate::types::address::Address;
 use crate::types::network::{LedgerValues, Network};
@@ -32,8 +33,7 @@ pub struct Scope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registry {
     scope: Scope,
-    /// Units. Nothing is kept of who has none.
-    balances: BTreeMap<PowAddress, i128>,
+    balances: Balances,
     by_owner: BTreeMap<PowAddress, Registered>,
     owners: BTreeMap<Address, PowAddress>,
     ips: BTreeSet<Ipv4Addr>,
@@ -57,7 +57,6 @@ pub struct Undo {
 /// What a block did, for whoever wants to know why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
-    pub undo: Undo,
     /// Of each row that asks for something, in ledger order.
     pub verdicts: Vec<Verdict>,
     /// HNs whose collateral is gone, by owner.
@@ -85,7 +84,7 @@ impl Registry {
     pub fn new(scope: Scope) -> Registry {
         Registry {
             scope,
-            balances: BTreeMap::new(),
+            balances: Balances::default(),
             by_owner: BTreeMap::new(),
             owners: BTreeMap::new(),
             ips: BTreeSet::new(),
@@ -99,7 +98,7 @@ impl Registry {
         registered: impl IntoIterator<Item = Registered>,
     ) -> Option<Registry> {
         let mut registry = Registry::new(scope);
-        registry.balances.extend(balances);
+        registry.balances = balances.into_iter().collect();
         for hn in registered {
             let is_free = !registry.by_owner.contains_key(&hn.owner)
                 && !registry.owners.contains_key(&hn.address)
@@ -123,18 +122,13 @@ impl Registry {
     }
 
     /// All balances that are not zero, in units.
-    pub fn balances(&self) -> impl ExactSizeIterator<Item = (&PowAddress, &i128)> {
+    pub fn balances(&self) -> impl Iterator<Item = (PowAddress, i128)> + '_ {
         self.balances.iter()
     }
 
     /// Units that an address holds.
     pub fn balance(&self, address: &PowAddress) -> i128 {
-        self.balances.get(address).copied().unwrap_or(0)
-    }
-
-    /// The HN of an owner.
-    pub fn of_owner(&self, owner: &PowAddress) -> Option<&Registered> {
-        self.by_owner.get(owner)
+        self.balances.of(address)
     }
 
     /// Whether a registration would be accepted in a next block that changes no balance.
@@ -152,34 +146,35 @@ impl Registry {
         weight_of(self.balance(owner)).ok_or(Verdict::NoCollateral)
     }
 
-    /// Takes in the next block: first all amounts, then drops, then what its rows ask for.
-    pub fn apply(&mut self, block: &PowBlock) -> Applied {
-        let mut applied = Applied::default();
+    /// Takes in the next block: first all amounts, then drops, then what its rows ask for. How to take it back, and what
+    /// it did.
+    pub fn apply(&mut self, block: &PowBlock) -> (Undo, Applied) {
+        let (mut undo, mut applied) = (Undo::default(), Applied::default());
         let touched = growth(block);
         for (address, grown) in &touched {
-            self.grow(address, *grown);
+            self.balances.grow(address, *grown);
         }
         // Whoever is registered had enough before: only a balance that shrank can be too low.
         for (owner, _) in touched.iter().filter(|(_, grown)| *grown < 0) {
             let Some(hn) = self.by_owner.get(owner).copied() else { continue };
             if self.balance(owner) < i128::from(hn.weight) * COLLATERAL * COIN {
                 self.remove(&hn);
-                applied.undo.changes.push(Change::Removed(hn));
+                undo.changes.push(Change::Removed(hn));
                 applied.dropped.push(hn);
             }
         }
-        applied.undo.balances = touched;
+        undo.balances = touched;
         for order in block.rows.iter().filter_map(|row| row.order.as_deref()) {
             if self.scope.counts(order) {
                 let verdict = match order.kind {
                     OrderKind::Register => self.register(order, block.height),
                     OrderKind::Unregister => self.unregister(order),
                 };
-                applied.undo.changes.extend(verdict.as_ref().ok());
+                undo.changes.extend(verdict.as_ref().ok());
                 applied.verdicts.push(verdict.err().unwrap_or(Verdict::Ok));
             }
         }
-        applied
+        (undo, applied)
     }
 
     /// The rows of a block that have a verdict, in its order.
@@ -197,7 +192,7 @@ impl Registry {
             }
         }
         for (address, grown) in &undo.balances {
-            self.grow(address, -grown);
+            self.balances.grow(address, -grown);
         }
     }
 
@@ -230,14 +225,6 @@ impl Registry {
         Ok(Change::Removed(hn))
     }
 
-    fn grow(&mut self, address: &PowAddress, by: i128) {
-        let balance = self.balances.entry(*address).or_default();
-        *balance += by;
-        if *balance == 0 {
-            self.balances.remove(address);
-        }
-    }
-
     fn add(&mut self, hn: Registered) {
         self.ips.insert(hn.ip);
         self.owners.insert(hn.address, hn.owner);
@@ -258,9 +245,16 @@ fn growth(block: &PowBlock) -> Vec<(PowAddress, i128)> {
     let parts = block.rows.iter().flat_map(|row| [sent(row), received(row)]);
     let mut parts: Vec<(PowAddress, i128)> = parts.flatten().collect();
     parts.sort_unstable_by_key(|(address, _)| *address);
-    let sum = |run: &[(PowAddress, i128)]| (run[0].0, run.iter().map(|(_, units)| units).sum());
-    let sums = parts.chunk_by(|(a, _), (b, _)| a == b).map(sum);
-    sums.filter(|(_, grown)| *grown != 0).collect()
+    parts.dedup_by(|next, sum| {
+        let is_same = next.0 == sum.0;
+        if is_same {
+            sum.1 += next.1;
+        }
+        is_same
+    });
+    parts.retain(|(_, grown)| *grown != 0);
+    // Kept in thousands of blocks: as long as it has to be.
+    parts.as_slice().to_vec()
 }
 
 /// The weight that a balance in units is worth; nothing when it is worth none.

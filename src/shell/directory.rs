@@ -1,10 +1,10 @@
 //! Directories of ours: made for us alone, safe on disk, and used by one process at a time.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -24,6 +24,24 @@ pub fn make(dir: &Path) -> io::Result<()> {
 /// Puts the names in a directory on disk: without it a power cut may take a file that was just made, written and flushed.
 pub fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Makes a file, or puts another in its place, whole or not at all, whenever the power goes: `write` fills a draft beside
+/// it, which is on disk before it takes the name. Only its owner may read it.
+pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let draft = draft_of(path);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&draft)?;
+    write(&mut file)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    sync(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// What a file is called until it is whole.
+pub fn draft_of(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// A lock file held by this process, until dropped. The kernel lets go of it when the process ends, however it ends.

@@ -12,7 +12,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -31,8 +31,6 @@ mod page;
 const FILE: &str = "sign-state";
 /// Held by whoever uses it.
 const LOCK: &str = "sign-state.lock";
-/// Ending of the name of one that is being made.
-const DRAFT: &str = "new";
 /// Copies of the page.
 const COPIES: usize = 2;
 const FILE_BYTES: usize = COPIES * PAGE_BYTES;
@@ -111,7 +109,7 @@ impl Guard {
         }
         directory::make(dir).map_err(io("make"))?;
         // Where a lock is and no draft, there was a file: the draft comes first, and goes when the file is whole.
-        let draft = path.with_extension(DRAFT);
+        let draft = directory::draft_of(&path);
         let was_used = !is_there && lock_path.exists() && !draft.exists();
         if !is_there && !was_used {
             // Another process may be as far.
@@ -123,7 +121,7 @@ impl Guard {
             let standing = if was_used { Standing::Unproven(Doubt::Missing) } else { standing };
             let state = SignState { standing, ..SignState::default() };
             let content = Content { sequence: 0, network_id, public_key, state, place: None };
-            create(dir, &path, content).map_err(io("make"))?;
+            create(&path, content).map_err(io("make"))?;
         }
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(io("open"))?;
         let bytes = fs::read(&path).map_err(io("read"))?;
@@ -195,15 +193,11 @@ fn take_lock(path: &Path, lock_path: &Path) -> Result<Lock, GuardError> {
 }
 
 /// A new file appears whole or not at all.
-fn create(dir: &Path, path: &Path, content: Content) -> io::Result<()> {
-    let draft = path.with_extension(DRAFT);
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    let content = Content { place: Some(place(&file)?), ..content };
-    file.write_all_at(&page::encode(&content).repeat(COPIES), 0)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    directory::sync(dir)
+fn create(path: &Path, content: Content) -> io::Result<()> {
+    directory::replace(path, |file| {
+        let content = Content { place: Some(place(file)?), ..content };
+        file.write_all_at(&page::encode(&content).repeat(COPIES), 0)
+    })
 }
 
 fn not_twice(error: io::Error) -> io::Result<()> {

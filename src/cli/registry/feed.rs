@@ -100,7 +100,7 @@ impl Feed {
                         true
                     }
                 };
-                watch.take(&mut follower, news, out)?;
+                watch.take(&mut follower, &news, out)?;
                 if pause {
                     Timer::after(PAUSE).await;
                 }
@@ -118,15 +118,13 @@ impl Watch {
     fn take(
         &mut self,
         follower: &mut Follower,
-        news: LedgerNews,
+        news: &LedgerNews,
         out: &mut Output,
     ) -> Result<(), Failure> {
         let before = follower.tip().map_or(0, |tip| tip.height);
-        let (blocks, end) = match &news {
-            LedgerNews::Blocks { blocks, end, .. } => (blocks.clone(), *end),
-            LedgerNews::Gone { .. } | LedgerNews::Anew | LedgerNews::Fault(_) => {
-                (Vec::new(), false)
-            }
+        let (blocks, end) = match news {
+            LedgerNews::Blocks { blocks, end, .. } => (blocks.as_slice(), *end),
+            LedgerNews::Gone { .. } | LedgerNews::Anew | LedgerNews::Fault(_) => (&[][..], false),
         };
         let damaged = follower.damage().is_some();
         let applied = follower.hear(news);

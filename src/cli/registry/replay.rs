@@ -8,11 +8,12 @@ use super::failure;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::note;
-use crate::machine::ledger::{LedgerNews, Mark, settled_height};
+use crate::machine::ledger::{LedgerNews, Mark};
+use crate::rules::cut::Cut;
 use crate::rules::registration::Verdict;
 use crate::rules::registry::{Registry, Scope};
 use crate::shell::ledger::LedgerFile;
-use crate::types::clock::{Round, Slot};
+use crate::types::clock::Round;
 use crate::types::network::Network;
 use crate::types::pow::{Order, PowBlock};
 use crate::types::seal::Registered;
@@ -93,25 +94,18 @@ fn attempt(
         Extent::Everything => {}
         Extent::Height(most) => height = most,
         Extent::Round(round) => {
-            let start = round.0.checked_sub(1);
-            let start = start.map(|before| network.clock.start_of(Round(before), Slot(0)));
-            let (mut last, mut later) = (0, false);
+            let mut cut = Cut::new(network, round);
             let is_read = read(file, |block| {
-                if block.damage.is_some() {
-                    return false;
+                let is_sound = block.damage.is_none();
+                if is_sound {
+                    cut.see(block.height, block.mined_at);
                 }
-                if let (Some(start), Some(mined_at)) = (start, block.mined_at) {
-                    match mined_at <= start {
-                        true => last = block.height,
-                        false => later = true,
-                    }
-                }
-                true
+                is_sound
             })?;
             if !is_read {
                 return Ok(None);
             }
-            (height, is_open) = (settled_height(last, values), !later);
+            (height, is_open) = (cut.height(values), !cut.is_settled());
         }
     }
     let registry = Registry::new(Scope::new(network, values));
@@ -126,7 +120,7 @@ fn attempt(
             damage = block.damage.clone().map(|what| (block.height, what));
             return false;
         }
-        let applied = replay.registry.apply(block);
+        let (_, applied) = replay.registry.apply(block);
         let orders = replay.registry.orders(block).cloned();
         replay.rows.extend(orders.zip(applied.verdicts));
         replay.dropped.extend(applied.dropped.into_iter().map(|hn| (block.height, hn)));

@@ -1,6 +1,6 @@
 //! What a node tells of its PoW ledger.
 
-use super::Follower;
+use super::{Follower, LedgerFault};
 use crate::machine::seal::RegistryDoubt;
 use crate::machine::status::{LedgerState, LedgerStatus};
 use crate::types::clock::Round;
@@ -25,11 +25,9 @@ impl Follower {
             (None, None) => LedgerState::None,
         };
         let damage = |(height, what): &(u64, String)| {
-            let message = format!("it is damaged from block {height} on: {what}");
-            ("damaged", message, "let the PoW node fetch its ledger again")
+            LedgerFault::Damaged(format!("from block {height} on: {what}"))
         };
-        let fault = self.fault.as_ref().map(|it| (it.code(), it.to_string(), it.action()));
-        let wrong = fault.or(self.damage.as_ref().map(damage));
+        let wrong = self.fault.clone().or(self.damage.as_ref().map(damage));
         let known = |round: Round| self.height_of(round).map(|height| (round, height));
         let known = round.and_then(|round| known(round.next()).or_else(|| known(round)));
         Some(LedgerStatus {
@@ -38,9 +36,9 @@ impl Follower {
             registered: u32::try_from(self.registry.by_owner().len()).unwrap_or(u32::MAX),
             known_round: known.map(|(round, _)| round),
             known_height: known.map(|(_, height)| height),
-            code: wrong.as_ref().map(|(code, ..)| (*code).to_owned()),
-            message: wrong.as_ref().map(|(_, message, _)| message.clone()),
-            action: wrong.map(|(.., action)| action.to_owned()),
+            code: wrong.as_ref().map(|wrong| wrong.code().to_owned()),
+            message: wrong.as_ref().map(LedgerFault::to_string),
+            action: wrong.map(|wrong| wrong.action().to_owned()),
             proposed,
         })
     }

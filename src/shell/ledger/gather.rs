@@ -11,6 +11,8 @@ use crate::types::pow::{DATA_MAX, Order, OrderKind, PowAddress, PowBlock, PowRow
 
 /// Rows of one block. The companion's blocks have a few hundred.
 const BLOCK_ROWS_MAX: usize = 100_000;
+/// Bytes that most rows add to what a block's id is made of.
+const ROW_ID_BYTES: usize = 128;
 /// Bytes of a text that are kept: of one that is too long one more than it may have.
 const TEXT_MAX: usize = DATA_MAX + 1;
 
@@ -121,9 +123,11 @@ impl Gather {
     /// The block of the rows gathered; nothing when there are none.
     pub fn finish(&mut self) -> Option<PowBlock> {
         let height = self.height()?;
-        let mut rows = std::mem::take(&mut self.rows);
+        let next = Vec::with_capacity(self.rows.len());
+        let mut rows = std::mem::replace(&mut self.rows, next);
         let last_row = rows.last().map_or(0, |raw| raw.row);
-        let mut bytes = height.to_be_bytes().to_vec();
+        let mut bytes = Vec::with_capacity(rows.len() * ROW_ID_BYTES);
+        bytes.extend(height.to_be_bytes());
         for raw in &rows {
             identify(raw, &mut bytes);
         }

@@ -3,7 +3,7 @@
 //! The summary lies beside the database. It is not needed, only quick: one that is lost or of another ledger costs a first
 //! read.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -94,17 +94,9 @@ impl Watch {
     /// the end of a node.
     pub fn keep_summary(&self, follower: &Follower) {
         let Some(bytes) = follower.summary() else { return };
-        if let Err(error) = self.write_summary(&bytes) {
+        let written = directory::replace(&self.summary, |file| file.write_all(&bytes));
+        if let Err(error) = written {
             log::warn!("{}: {error}; a start will read the ledger anew", self.summary.display());
         }
-    }
-
-    fn write_summary(&self, bytes: &[u8]) -> std::io::Result<()> {
-        let draft = self.summary.with_extension("draft");
-        let mut file = File::create(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, &self.summary)?;
-        directory::sync(self.summary.parent().unwrap_or(Path::new(".")))
     }
 }

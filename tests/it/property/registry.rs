@@ -81,7 +81,7 @@ fn note(said: &mut BTreeMap<u64, Deeds>, height: u64, applied: &Applied) {
 fn compare(registry: &Registry, said: &BTreeMap<u64, Deeds>, truth: &Truth) {
     assert_eq!(said, &truth.deeds);
     assert_eq!(registry.by_owner().map(hn).collect::<Vec<_>>(), truth.registry());
-    let balances = registry.balances().map(|(of, units)| (of.to_string(), *units));
+    let balances = registry.balances().map(|(of, units)| (of.to_string(), units));
     assert_eq!(balances.collect::<BTreeMap<_, _>>(), truth.balances);
 }
 
@@ -114,7 +114,7 @@ proptest! {
                         damage = Some(block.height);
                     }
                     if damage.is_none() {
-                        note(&mut said, block.height, &registry.apply(block));
+                        note(&mut said, block.height, &registry.apply(block).1);
                     }
                     tip = Some(block.mark());
                 }
@@ -186,13 +186,13 @@ proptest! {
         world.follow(&high, &mut reader);
 
         let summary = reader.follower.summary();
-        let height = reader.follower.summary_height();
         let is_damaged = replay(&rules.1, &world.rows).damage.is_some();
         prop_assert!(is_damaged || summary.is_some());
         let mut next = Reader::new(&world.written, &rules, Duration::from_secs(1));
         if let Some(summary) = &summary {
             next.follower.resume(summary);
-            prop_assert_eq!(next.follower.tip().map(|mark| mark.height), height);
+            let height = next.follower.tip().map(|mark| mark.height);
+            prop_assert!(height.is_some(), "it is taken");
             // What was told before the start is not told again.
             next.said = reader.said.clone();
             next.said.retain(|at, _| Some(*at) <= height);
@@ -233,9 +233,9 @@ fn a_start_skips_no_block_that_stands_in_the_file_before_the_last_one_summed_up(
     reader.read();
     let truth = replay(&rules.1, &world.rows);
     reader.check(&truth);
-    assert_eq!(reader.follower.summary_height(), Some(100));
     let mut next = Reader::new(&world.written, &rules, Duration::from_secs(1));
     next.follower.resume(&reader.follower.summary().expect("the journal ran over"));
+    assert_eq!(next.follower.tip().map(|mark| mark.height), Some(100));
     next.read();
     next.check(&truth);
 }

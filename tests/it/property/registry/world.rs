@@ -49,17 +49,13 @@ impl Reader {
     fn look(&mut self) -> bool {
         let news = self.file.read(self.follower.tip(), self.budget);
         assert!(!matches!(news, LedgerNews::Fault(_)), "{news:?}");
-        let (heights, is_end): (Vec<u64>, bool) = match &news {
-            LedgerNews::Blocks { blocks, end, .. } => {
-                (blocks.iter().map(|block| block.height).collect(), *end)
-            }
-            LedgerNews::Gone { .. } | LedgerNews::Anew | LedgerNews::Fault(_) => {
-                (Vec::new(), false)
-            }
+        let (blocks, is_end) = match &news {
+            LedgerNews::Blocks { blocks, end, .. } => (blocks.as_slice(), *end),
+            LedgerNews::Gone { .. } | LedgerNews::Anew | LedgerNews::Fault(_) => (&[][..], false),
         };
-        let applied = self.follower.hear(news);
-        for (height, applied) in heights.iter().zip(&applied) {
-            note(&mut self.said, *height, applied);
+        let applied = self.follower.hear(&news);
+        for (block, applied) in blocks.iter().zip(&applied) {
+            note(&mut self.said, block.height, applied);
         }
         let tip = self.follower.tip().map(|mark| mark.height);
         self.said.retain(|height, _| Some(*height) <= tip);
