@@ -14,15 +14,19 @@ use output::{Output, note};
 mod address;
 mod api;
 mod block;
+mod check;
 mod choice;
 mod clock;
 mod config;
 mod devnet;
 mod duration;
+mod duties;
 mod exit;
 mod failure;
 mod file;
+mod follow;
 mod halt;
+mod heights;
 mod init;
 mod key;
 mod mempool;
@@ -30,8 +34,10 @@ mod network;
 mod number;
 mod output;
 mod peers;
+mod ping;
 mod pow_ledger;
 mod registry;
+mod round;
 mod run;
 mod seal;
 mod secret;
@@ -40,6 +46,7 @@ mod sim;
 mod status;
 mod style;
 mod table;
+mod tx;
 mod version;
 
 /// A proof-of-stake masternode for small boards. Start with `hypernode devnet`: a private network on this machine.
@@ -56,11 +63,19 @@ enum Command {
     Init(init::Init),
     Run(run::Run),
     Status(status::Status),
+    Duties(duties::Duties),
+    Round(round::Round),
     Peers(peers::Peers),
+    Heights(heights::Heights),
     Block(block::Block),
+    Blocks(block::Blocks),
     Headers(block::Headers),
     Seal(seal::Seal),
     Mempool(mempool::Mempool),
+    Tx(tx::Tx),
+    Follow(follow::Follow),
+    Ping(ping::Ping),
+    Check(check::Check),
     Registry(registry::Registry),
     PowLedger(pow_ledger::PowLedger),
     Address(address::Address),
@@ -150,11 +165,19 @@ impl Command {
             Command::Init(init) => init.json,
             Command::Run(_) => false,
             Command::Status(status) => status.json,
+            Command::Duties(duties) => duties.json,
+            Command::Round(round) => round.json,
             Command::Peers(peers) => peers.json,
+            Command::Heights(heights) => heights.json,
             Command::Block(block) => block.json,
+            Command::Blocks(blocks) => blocks.json,
             Command::Headers(headers) => headers.json,
             Command::Seal(seal) => seal.json,
             Command::Mempool(mempool) => mempool.json,
+            Command::Tx(tx) => tx.json,
+            Command::Follow(_) => true,
+            Command::Ping(ping) => ping.json,
+            Command::Check(check) => check.json,
             Command::Registry(registry) => registry.json(),
             Command::PowLedger(pow_ledger) => pow_ledger.json(),
             Command::Address(address) => address.json,
@@ -174,11 +197,19 @@ impl Command {
             Command::Init(init) => init.run(out),
             Command::Run(run) => run.run(),
             Command::Status(status) => status.run(out),
+            Command::Duties(duties) => duties.run(out),
+            Command::Round(round) => round.run(out),
             Command::Peers(peers) => peers.run(out),
+            Command::Heights(heights) => heights.run(out),
             Command::Block(block) => block.run(out),
+            Command::Blocks(blocks) => blocks.run(out),
             Command::Headers(headers) => headers.run(out),
             Command::Seal(seal) => seal.run(out),
             Command::Mempool(mempool) => mempool.run(out),
+            Command::Tx(tx) => tx.run(out),
+            Command::Follow(follow) => follow.run(out),
+            Command::Ping(ping) => ping.run(out),
+            Command::Check(check) => check.run(out),
             Command::Registry(registry) => registry.run(out),
             Command::PowLedger(pow_ledger) => pow_ledger.run(out),
             Command::Address(address) => address.run(out),

@@ -1,25 +1,43 @@
-//! `address`: the address of a public key on a network, or what is wrong with an address.
+//! `address`: the address of a public key on a network, what is wrong with an address, or what a node's chain says of one.
+
+use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
 
+use super::api::Api;
 use super::choice;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
+use super::number::whole;
 use super::output::Output;
 use crate::types::address::Address as Parsed;
 use crate::types::hex;
 use crate::types::network::Network;
 
-/// Print the address of a public key on a network, or check an address.
+pub mod chain;
+
+/// Show what a node's chain says of an address; or, with --network, print the address of a public key or check one.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "address")]
 pub struct Address {
-    /// main, test, or the path of a network file
+    /// configuration of the node that is asked
     #[argh(option)]
-    pub network: String,
+    pub config: Option<PathBuf>,
 
-    /// an address to check instead
+    /// unix socket of the node, instead
+    #[argh(option)]
+    pub api: Option<PathBuf>,
+
+    /// search the node's blocks from this height on; the last 1,000 by default
+    #[argh(option, from_str_fn(whole))]
+    pub from: Option<u64>,
+
+    /// ask no node: main, test, or the path of a network file
+    #[argh(option)]
+    pub network: Option<String>,
+
+    /// with --network: an address to check
     #[argh(option)]
     pub check: Option<String>,
 
@@ -27,9 +45,9 @@ pub struct Address {
     #[argh(switch)]
     pub json: bool,
 
-    /// public key in hex: 32 bytes, or 64 of the Python network
+    /// address; with --network a public key in hex: 32 bytes, or 64 of the Python network
     #[argh(positional)]
-    pub key: Option<String>,
+    pub subject: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -39,10 +57,11 @@ struct Report {
 }
 
 impl Address {
-    /// Prints the address alone; or nothing but the verdict.
+    /// Prints what the chain says; the address alone; or nothing but the verdict.
     pub fn run(self, out: &mut Output) -> Outcome {
-        let network = choice::load(&self.network)?;
-        let (address, verdict) = match (&self.key, &self.check) {
+        let Some(network) = &self.network else { return self.ask(out) };
+        let network = choice::load(network)?;
+        let (address, verdict) = match (&self.subject, &self.check) {
             (Some(key), None) => (of_key(key, &network)?, None),
             (None, Some(text)) => (check(text, &network)?, Some("valid")),
             _ => {
@@ -56,6 +75,26 @@ impl Address {
             out.line(verdict.unwrap_or(&address))?;
         }
         Ok(Exit::Done)
+    }
+}
+
+impl Address {
+    fn ask(&self, out: &mut Output) -> Outcome {
+        let (Some(address), None) = (&self.subject, &self.check) else {
+            let message = "an address is due, or --network with a public key or --check";
+            return Err(Failure::new(Exit::Usage, "usage", message));
+        };
+        let is_key = matches!(address.len(), 64 | 128) && hex::decode(address).is_ok();
+        if is_key {
+            let message = "this is a public key, not an address";
+            let failure = Failure::new(Exit::Usage, "usage", message);
+            return Err(failure.action("add --network to print its address"));
+        }
+        if !address.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(Failure::new(Exit::Failed, "character", "this is no address"));
+        }
+        let api = Api::choose(self.api.as_deref(), self.config.as_deref())?;
+        chain::show(&api, address, self.from, self.json, out)
     }
 }
 

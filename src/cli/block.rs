@@ -1,4 +1,4 @@
-//! `block` and `headers`: the chain as a node holds it.
+//! `block`, `blocks` and `headers`: the chain as a node holds it.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::failure::{Failure, Outcome};
 use super::number::{positive, whole};
 use super::output::Output;
 use super::table::Table;
-use crate::shell::document::{BlockDocument, HeaderDocument, HeadersDocument};
+use crate::shell::document::{BlockDocument, BlocksDocument, HeaderDocument, HeadersDocument};
 
 /// Show a block of the best chain.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -31,6 +31,31 @@ pub struct Block {
     /// height of the block; genesis has 0
     #[argh(positional, from_str_fn(whole))]
     pub height: u64,
+}
+
+/// List blocks of the best chain with what they hold, the newest by default.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "blocks")]
+pub struct Blocks {
+    /// configuration of the node
+    #[argh(option)]
+    pub config: Option<PathBuf>,
+
+    /// unix socket of the node, instead
+    #[argh(option)]
+    pub api: Option<PathBuf>,
+
+    /// how many, 64 at most
+    #[argh(option, from_str_fn(positive))]
+    pub count: Option<u64>,
+
+    /// print one JSON object
+    #[argh(switch)]
+    pub json: bool,
+
+    /// height of the first
+    #[argh(positional, from_str_fn(whole))]
+    pub height: Option<u64>,
 }
 
 /// List headers of the best chain, the newest by default.
@@ -82,17 +107,48 @@ impl Block {
     }
 }
 
+impl Blocks {
+    /// Prints them, oldest first.
+    pub fn run(self, out: &mut Output) -> Outcome {
+        let api = Api::choose(self.api.as_deref(), self.config.as_deref())?;
+        let path = list("/v1/blocks", self.height, self.count);
+        if self.json {
+            return api.print(&path, out);
+        }
+        let answer: BlocksDocument = api.value(&path)?;
+        let mut table = Table::new(&[">height", ">round", ">slot", "hash", ">messages", "forger"]);
+        for BlockDocument { header, messages } in answer.blocks {
+            let number = |value: Option<String>| value.unwrap_or_default();
+            table.row(vec![
+                header.height.to_string(),
+                number(header.round.map(|round| round.to_string())),
+                number(header.slot.map(|slot| slot.to_string())),
+                number(header.hash.map(|hash| hash.0.short())),
+                messages.len().to_string(),
+                header.forger_address.unwrap_or_else(|| "genesis".to_owned()),
+            ]);
+        }
+        out.line(table.text())?;
+        Ok(Exit::Done)
+    }
+}
+
+/// The path of a list with what was asked for.
+fn list(path: &str, start: Option<u64>, count: Option<u64>) -> String {
+    let start = start.map(|start| format!("start={start}"));
+    let count = count.map(|count| format!("count={count}"));
+    let query: Vec<String> = [start, count].into_iter().flatten().collect();
+    match query.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{}", query.join("&")),
+    }
+}
+
 impl Headers {
     /// Prints them, oldest first.
     pub fn run(self, out: &mut Output) -> Outcome {
         let api = Api::choose(self.api.as_deref(), self.config.as_deref())?;
-        let start = self.start.map(|start| format!("start={start}"));
-        let count = self.count.map(|count| format!("count={count}"));
-        let query: Vec<String> = [start, count].into_iter().flatten().collect();
-        let path = match query.is_empty() {
-            true => "/v1/headers".to_owned(),
-            false => format!("/v1/headers?{}", query.join("&")),
-        };
+        let path = list("/v1/headers", self.start, self.count);
         if self.json {
             return api.print(&path, out);
         }

@@ -98,18 +98,22 @@ impl Layers {
         Ok(path)
     }
 
+    /// The network, by its name or its file.
+    pub fn network(&self) -> Result<Network, Failure> {
+        match self.raw.setting(Key::Network) {
+            None => Ok(Network::main()),
+            Some(setting) if matches!(setting.text.as_str(), "main" | "test") => {
+                choice::load(&setting.text)
+            }
+            Some(setting) => choice::load_file(&self.base.join(&setting.text)),
+        }
+    }
+
     /// Everything a node needs, checked.
     pub fn validate(&self) -> Result<Config, Failure> {
-        let network = match self.raw.setting(Key::Network) {
-            None => Network::main(),
-            Some(setting) if matches!(setting.text.as_str(), "main" | "test") => {
-                choice::load(&setting.text)?
-            }
-            Some(setting) => choice::load_file(&self.base.join(&setting.text))?,
-        };
         let any = Endpoint { ip: Ipv4Addr::UNSPECIFIED, port: PORT };
         Ok(Config {
-            network,
+            network: self.network()?,
             key: self.key(),
             listen: self.value(Key::Listen, any, endpoint)?,
             data_dir: self.path(Key::DataDir, DATA_DIR),

@@ -65,6 +65,11 @@ impl Failure {
         self.code == "not_running"
     }
 
+    /// What went wrong, and what to do about it.
+    pub fn parts(&self) -> (&str, Option<&str>) {
+        (&self.message, self.action.as_deref())
+    }
+
     /// The same failure where another exit code is due.
     pub fn with_exit(mut self, exit: Exit) -> Failure {
         self.exit = exit;

@@ -21,7 +21,7 @@ use crate::types::address::Address;
 use crate::types::block::{Block, Header};
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
 use crate::types::hash::{BlockHash, Hash};
-use crate::types::key::{PublicKey, Purpose, SecretKey, Signature, Verifier};
+use crate::types::key::{PublicKey, SecretKey, Signature, Verifier};
 use crate::types::message::{ByeReason, Hello, Message};
 use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
@@ -240,10 +240,7 @@ impl Ground {
 
     /// The greeting of a key on a channel; `dialled` when it is we who dialled.
     pub fn hello(&self, key: &SecretKey, channel: Hash, dialled: bool) -> Hello {
-        let public = key.public();
-        let parts: [&[u8]; 3] = [&channel.0, &[u8::from(dialled)], &public.0];
-        let signature = self.verifier.sign(key, Purpose::Identity, &self.network.id(), &parts);
-        Hello { key: public, signature, parameters: self.network.parameters_digest(), version: 1 }
+        Hello::sign(key, &self.network, (&channel, !dialled), &self.verifier)
     }
 
     /// The peers of founder 1, none yet.

@@ -51,6 +51,11 @@ impl Mempool {
         self.held.get(id).map(|held| &held.tx)
     }
 
+    /// A message that no block of the best chain holds.
+    pub fn get_waiting(&self, id: &TxId) -> Option<&Tx> {
+        self.held.get(id).filter(|held| !held.in_chain).map(|held| held.tx.as_ref())
+    }
+
     /// Whether a message is held.
     pub fn contains(&self, id: &TxId) -> bool {
         self.held.contains_key(id)

@@ -18,11 +18,10 @@ use crate::rules::sealed::SealedState;
 use crate::types::block::Point;
 use crate::types::clock::{Monotonic, Now};
 use crate::types::hash::Hash;
-use crate::types::key::{PublicKey, Purpose, SecretKey, Signature, Verifier};
+use crate::types::key::{PublicKey, SecretKey, Verifier};
 use crate::types::message::{ByeReason, Hello, Message};
 use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
-use crate::types::version;
 
 use dialler::Dialler;
 pub use peer::Peer;
@@ -140,13 +139,7 @@ impl Peers {
             self.close(turn, id, ByeReason::Full);
             return;
         }
-        let signature = self.identity(&channel, dialled);
-        let hello = Hello {
-            key: self.own,
-            signature,
-            parameters: self.network.parameters_digest(),
-            version: version::OWN,
-        };
+        let hello = Hello::sign(&self.key, &self.network, (&channel, dialled), &self.verifier);
         turn.out.send(id, Message::Hello(hello));
     }
 
@@ -330,21 +323,13 @@ impl Peers {
         self.due
     }
 
-    fn identity(&self, channel: &Hash, dialled: bool) -> Signature {
-        let role = [u8::from(!dialled)];
-        let parts: [&[u8]; 3] = [&channel.0, &role, &self.own.0];
-        self.verifier.sign(&self.key, Purpose::Identity, &self.network.id(), &parts)
-    }
-
     fn check_hello(&self, peer: &Peer, hello: &Hello) -> Result<(), ByeReason> {
         if hello.key == self.own {
             return Err(ByeReason::Own);
         }
-        // Its role is the one we do not have.
-        let role = [u8::from(peer.dialled)];
-        let parts: [&[u8]; 3] = [&peer.channel.0, &role, &hello.key.0];
-        let id = self.network.id();
-        if !self.verifier.verify(&hello.key, Purpose::Identity, &id, &parts, &hello.signature) {
+        // It has dialled where we have not.
+        let connection = (&peer.channel, !peer.dialled);
+        if !hello.is_signed(&self.network, connection, &self.verifier) {
             return Err(ByeReason::Identity);
         }
         let expected = if peer.dialled { self.dialler.expected(&peer.endpoint) } else { None };

@@ -1,10 +1,18 @@
 //! What the node tells of itself.
 
+use std::rc::Rc;
+
 use super::Node;
 use crate::machine::records::Reader;
 use crate::machine::status::{ClockStatus, PeerCounts, PeerStatus, PoolEntry, Status, TipStatus};
+use crate::rules::plan::Plan;
+use crate::rules::sealed::SealedState;
+use crate::types::address::Address;
+use crate::types::block::SealRef;
 use crate::types::clock::{Now, Round};
+use crate::types::hash::TxId;
 use crate::types::network::Listed;
+use crate::types::tx::Tx;
 
 /// Pieces of evidence shown.
 const EVIDENCE_SHOWN_MAX: usize = 64;
@@ -69,6 +77,26 @@ impl Node {
     /// as voters who were seen since another round.
     pub fn listing(&self, round: Round, seen_since: Round, db: &dyn Reader) -> Option<Listed> {
         self.chain.listing(round, seen_since, db)
+    }
+
+    /// The address of our key.
+    pub fn address(&self) -> Address {
+        self.own
+    }
+
+    /// The plan of a round whose anchor is this seal; nothing when the seal's state is not known here, or not any more.
+    pub fn plan(&self, seal: &SealRef, round: Round) -> Option<Rc<Plan>> {
+        self.chain.plan_from(seal, round)
+    }
+
+    /// The state of the newest seal whose block our chain has.
+    pub fn sealed_state(&self) -> &SealedState {
+        &self.chain.sealed().state
+    }
+
+    /// A message that waits for a block.
+    pub fn waiting(&self, id: &TxId) -> Option<&Tx> {
+        self.mempool.get_waiting(id)
     }
 
     fn tip_status(&self) -> TipStatus {

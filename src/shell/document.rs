@@ -18,12 +18,16 @@ use crate::types::tx::{Body, Tx};
 mod halt;
 mod health;
 mod listing;
+mod round;
 mod seal;
+mod search;
 
 pub use halt::{Evidence, HaltDocument};
 pub use health::HealthDocument;
 pub use listing::ListingDocument;
+pub use round::{RoundDocument, SlotDocument, SlotState, TestDocument};
 pub use seal::{CertificateDocument, SealDocument, VoterDocument};
+pub use search::{AccountDocument, FoundDocument, Searched, SentDocument};
 
 /// A body with the name and version of its form.
 #[derive(Debug, Serialize)]
@@ -88,6 +92,12 @@ pub struct HeadersDocument {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RecentDocument {
     pub blocks: Vec<RecentBlock>,
+}
+
+/// `hypernode.blocks/1`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BlocksDocument {
+    pub blocks: Vec<BlockDocument>,
 }
 
 /// `hypernode.block/1`.

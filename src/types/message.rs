@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::block::{Point, SignedHeader};
 use super::clock::{Height, Round, Slot, Timestamp};
 use super::hash::{Hash, TxId};
-use super::key::{PublicKey, Signature};
+use super::key::{PublicKey, Purpose, SecretKey, Signature, Verifier};
+use super::network::Network;
 use super::seal::{HNS_MAX, Proposal, Quorum, Seal, Vote};
 use super::tx::Tx;
+use super::version;
 
 pub use frame::{FRAME_HEAD, FrameError, KIND_LATER, body_max, parse_head};
 
@@ -148,6 +150,37 @@ pub struct Hello {
     pub parameters: Hash,
     /// Software version, as in heartbeats.
     pub version: u32,
+}
+
+impl Hello {
+    /// The greeting of a key on a connection, which has the handshake hash `channel`; `dialled` when the key's side dialled.
+    pub fn sign(
+        key: &SecretKey,
+        network: &Network,
+        (channel, dialled): (&Hash, bool),
+        verifier: &Verifier,
+    ) -> Hello {
+        let public = key.public();
+        let parts: [&[u8]; 3] = [&channel.0, &role(dialled), &public.0];
+        let signature = verifier.sign(key, Purpose::Identity, &network.id(), &parts);
+        let parameters = network.parameters_digest();
+        Hello { key: public, signature, parameters, version: version::OWN }
+    }
+
+    /// Whether its sender has the key, on this connection; `dialled` when the sender's side dialled.
+    pub fn is_signed(
+        &self,
+        network: &Network,
+        (channel, dialled): (&Hash, bool),
+        verifier: &Verifier,
+    ) -> bool {
+        let parts: [&[u8]; 3] = [&channel.0, &role(dialled), &self.key.0];
+        verifier.verify(&self.key, Purpose::Identity, &network.id(), &parts, &self.signature)
+    }
+}
+
+fn role(dialled: bool) -> [u8; 1] {
+    [u8::from(!dialled)]
 }
 
 /// The end of a peer's best chain.

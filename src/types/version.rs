@@ -20,11 +20,17 @@ const fn pack(text: &str) -> u32 {
     parts[0] << 24 | parts[1] << 16 | parts[2]
 }
 
+/// A version for people.
+pub fn text(version: u32) -> String {
+    format!("{}.{}.{}", version >> 24, version >> 16 & 0xff, version & 0xffff)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn a_version_is_packed() {
         assert_eq!(super::pack("1.2.3"), 0x0102_0003);
         assert_eq!(super::pack("0.10.300-beta.4"), 0x000a_012c);
+        assert_eq!(super::text(0x000a_012c), "0.10.300");
     }
 }

@@ -52,6 +52,19 @@ pub struct News {
     pub seal: Option<SeenSeal>,
 }
 
+/// What was seen of a slot.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SeenSlot<'a> {
+    Block(&'a RecentBlock),
+    /// It is over, and nobody has shown a block of it; `why` as in the summary, as far as that is known by now.
+    Missed {
+        round: Round,
+        slot: Slot,
+        juror: usize,
+        why: &'static str,
+    },
+}
+
 /// The sum over some rounds.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
@@ -182,9 +195,19 @@ impl Record {
         Some((open, names.map(|(name, _)| name.clone()).collect()))
     }
 
-    /// The newest blocks, newest first.
-    pub fn newest(&self) -> impl Iterator<Item = &RecentBlock> {
-        self.blocks.values().rev()
+    /// The newest blocks, and slots before this one that have none, newest first.
+    pub fn newest(&self, now: (Round, Slot), most: usize) -> Vec<SeenSlot<'_>> {
+        let blocks = self.blocks.iter().rev().take(most);
+        let blocks = blocks.map(|((round, slot, _), it)| ((*round, *slot), SeenSlot::Block(it)));
+        let before = self.jurors.range(..now).rev();
+        let empty = before.filter(|((round, slot), _)| !self.is_filled(*round, *slot)).take(most);
+        let missed = empty.map(|(place @ &(round, slot), juror)| {
+            (*place, SeenSlot::Missed { round, slot, juror: *juror, why: self.reason(place) })
+        });
+        let mut all: Vec<((Round, Slot), SeenSlot<'_>)> = blocks.chain(missed).collect();
+        all.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
+        all.truncate(most);
+        all.into_iter().map(|(_, seen)| seen).collect()
     }
 
     /// The tip of a node as it was at `since` or later.

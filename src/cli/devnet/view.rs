@@ -5,20 +5,25 @@ use std::path::Path;
 
 use super::crew::Life;
 use super::recipe::{Member, Recipe};
-use super::record::{News, Record, SeenSeal};
-use crate::cli::duration::{precise, words};
+use super::record::{News, Record};
+use crate::cli::duration::words;
 use crate::cli::number::count;
 use crate::cli::seal;
 use crate::cli::style::Style;
 use crate::cli::table::Table;
-use crate::machine::status::Status;
-use crate::shell::engine::RecentBlock;
 use crate::types::clock::{Clock, Round, Slot, Timestamp};
 
-/// Blocks in the picture.
-const BLOCKS_SHOWN: usize = 5;
+mod lines;
+
+use lines::{block_line, row, seal_line, slot_line, wait};
+
+/// Slots in the picture that are over.
+const SLOTS_SHOWN: usize = 5;
 /// Lines besides nodes and blocks, and the one that the cursor stands on.
 const LINES_BESIDES: usize = 13;
+/// Before the command that asks a node, and that command where the whole one has no room.
+const ASK: &str = "ask a node: ";
+const ASK_SHORT: &str = "hypernode status --config FOLDER/node-1/hypernode.toml";
 /// Size of a terminal that does not say.
 const SIZE: (usize, usize) = (80, 24);
 
@@ -208,14 +213,15 @@ impl View {
             lines.push(style.dim(format!("… and {} more", scene.lives.len() - room)));
         }
         lines.push(String::new());
-        let blocks: Vec<String> = record
-            .newest()
-            .take(BLOCKS_SHOWN.min(height.saturating_sub(lines.len() + 4)))
-            .map(|block| block_line(block, record))
-            .collect();
-        lines.extend(blocks);
+        let room = SLOTS_SHOWN.min(height.saturating_sub(lines.len() + 4));
+        let slots = scene.clock.at(scene.now).map(|now| record.newest(now, room));
+        let slots = slots.iter().flatten().map(|slot| slot_line(slot, record, style));
+        lines.extend(slots);
         lines.push(String::new());
-        lines.push(format!("ask a node: {}", style.bold(&self.ask)));
+        // Cut off, it would be of no use.
+        let fits = ASK.len() + self.ask.chars().count() <= self.size.0;
+        let ask = if fits { &self.ask } else { ASK_SHORT };
+        lines.push(format!("{ASK}{}", style.bold(ask)));
         lines.push(style.dim("Ctrl-C ends the devnet"));
         lines
     }
@@ -268,62 +274,6 @@ fn doing(round: Round, slot: Slot, clock: Clock, record: &Record) -> String {
         Some(node) => format!("{} forges", record.name(node)),
         None => "nobody's".to_owned(),
     }
-}
-
-fn row(node: usize, life: Life, scene: &Scene<'_>, record: &Record) -> Vec<String> {
-    let name = record.name(node).to_owned();
-    let empty = || String::new();
-    let Some(status) = record.status(node) else {
-        let cells = [empty(), empty(), empty(), empty(), empty(), empty(), life.to_string()];
-        return std::iter::once(name).chain(cells).collect();
-    };
-    let peers = status.peers.dialled + status.peers.accepted;
-    let state = match life {
-        Life::Running if status.sync.behind => "syncing".to_owned(),
-        // A person has started it again.
-        Life::Running | Life::Ended(_) => next(status, scene.now),
-        Life::Stopped => life.to_string(),
-    };
-    vec![
-        name,
-        status.tip.point.height.to_string(),
-        status.tip.point.hash.0.short(),
-        status.seal.index.to_string(),
-        status.duties.forged.to_string(),
-        status.duties.missed.to_string(),
-        peers.to_string(),
-        state,
-    ]
-}
-
-/// When it forges next.
-fn next(status: &Status, now: Timestamp) -> String {
-    let Some(next) = status.duties.next else { return String::new() };
-    let when = match next.starts_at.since(now) {
-        0 => "now".to_owned(),
-        ms => format!("in {}", wait(ms)),
-    };
-    format!("next: round {} slot {} {when}", next.round, next.slot)
-}
-
-/// A wait in whole seconds: shorter ones would only flicker.
-fn wait(ms: u64) -> String {
-    words(ms.div_ceil(1000).saturating_mul(1000).max(1000))
-}
-
-fn block_line(block: &RecentBlock, record: &Record) -> String {
-    let RecentBlock { point, round, slot, .. } = block;
-    let (hash, forger) = (point.hash.0.short(), record.forger(block));
-    let messages = count(u64::from(block.messages), "message");
-    format!("block {} {hash}  round {round} slot {slot}  {forger}  {messages}", point.height)
-}
-
-fn seal_line(seal: &SeenSeal) -> String {
-    let SeenSeal { index, round, height, delay_ms } = seal;
-    format!(
-        "seal {index}  round {round}, block {height}, {} after its last slot",
-        precise(*delay_ms)
-    )
 }
 
 fn ask(recipe: &Recipe) -> String {

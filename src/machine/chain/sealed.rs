@@ -8,7 +8,7 @@ use crate::machine::records::{self, Reader};
 use crate::rules::plan::Plan;
 use crate::rules::sealed::{Active, Anchor, SealedState};
 use crate::rules::tally::Tally;
-use crate::types::block::{Header, Point};
+use crate::types::block::{Header, Point, SealRef};
 use crate::types::clock::Round;
 use crate::types::network::Listed;
 use crate::types::seal::{Registered, Voter};
@@ -57,6 +57,11 @@ impl Chain {
     /// The plan of a round on the best chain, likewise.
     pub fn plan(&self, round: Round) -> Rc<Plan> {
         self.plans.of(&self.anchor_of(round), round)
+    }
+
+    /// The plan of a round whose anchor is this seal, whatever the chain says; nothing when its state is not known here.
+    pub fn plan_from(&self, seal: &SealRef, round: Round) -> Option<Rc<Plan>> {
+        self.plans.at(seal, round)
     }
 
     /// The last block before a round on the best chain, or genesis.

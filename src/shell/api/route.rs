@@ -1,31 +1,40 @@
 //! What each path of the API answers.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use hyper::StatusCode;
 use serde::Serialize;
 
 use super::super::document::{
-    BlockDocument, Document, HaltDocument, HeaderDocument, HeadersDocument, HealthDocument,
-    ListingDocument, MempoolDocument, PeersDocument, RecentDocument, SealDocument, State,
-    StatusDocument, TxIdDocument,
+    AccountDocument, BlockDocument, BlocksDocument, Document, FoundDocument, HaltDocument,
+    HeaderDocument, HeadersDocument, HealthDocument, ListingDocument, MempoolDocument,
+    PeersDocument, RecentDocument, RoundDocument, SealDocument, State, StatusDocument,
+    TxIdDocument,
 };
 use super::super::engine::Failure;
 use super::super::store::StoreError;
 use super::{ApiError, Submission, View};
 use crate::machine::event::Answer;
+use crate::types::address::Address;
 use crate::types::clock::{Height, Round};
+use crate::types::hash::{Hash, TxId};
 use crate::types::hex;
 use crate::types::tx::Tx;
 
 /// Headers in one answer, 300 KiB of them.
 const HEADERS_MAX: u64 = 512;
 const HEADERS_DEFAULT: u64 = 20;
+/// Blocks with their messages in one answer.
+const BLOCKS_MAX: u64 = 64;
 /// Messages of the mempool in one answer.
 const MESSAGES_MAX: u64 = 10_000;
 const MESSAGES_DEFAULT: u64 = 1_000;
 /// The blocks that came in last, all that are remembered.
 const RECENT_MAX: u64 = 256;
+
+/// Paths that go on with the name of what is wanted.
+const LISTS: [&str; 4] = ["/v1/blocks/", "/v1/seals/", "/v1/addresses/", "/v1/txs/"];
 
 type Answered = Result<(StatusCode, Vec<u8>), ApiError>;
 
@@ -34,9 +43,8 @@ pub fn method(path: &str) -> Option<&'static str> {
     match path {
         "/v1/txs" => Some("POST"),
         "/health" | "/v1/status" | "/v1/peers" | "/v1/mempool" | "/v1/headers" | "/v1/halt"
-        | "/v1/checkpoint" => Some("GET"),
-        _ if path.starts_with("/v1/blocks/") || path.starts_with("/v1/seals/") => Some("GET"),
-        _ => None,
+        | "/v1/checkpoint" | "/v1/blocks" | "/v1/round" => Some("GET"),
+        _ => LISTS.iter().any(|list| path.starts_with(list)).then_some("GET"),
     }
 }
 
@@ -51,10 +59,14 @@ pub fn read(view: &View, path: &str, query: &str) -> Answered {
         "/v1/headers" => headers(view, query),
         "/v1/checkpoint" => checkpoint(view, query),
         "/v1/blocks/recent" => recent(view, query),
-        _ => match (path.strip_prefix("/v1/blocks/"), path.strip_prefix("/v1/seals/")) {
-            (Some(height), _) => no_query(query).and_then(|()| block(view, height)),
-            (None, Some(index)) => no_query(query).and_then(|()| seal(view, index)),
-            (None, None) => Err(ApiError::not_found("there is nothing of this name")),
+        "/v1/blocks" => blocks(view, query),
+        "/v1/round" => round(view, query),
+        _ => match LISTS.map(|list| path.strip_prefix(list)) {
+            [Some(height), ..] => no_query(query).and_then(|()| block(view, height)),
+            [_, Some(index), ..] => no_query(query).and_then(|()| seal(view, index)),
+            [_, _, Some(address), _] => account(view, address, query),
+            [.., Some(id)] => message(view, id, query),
+            [None, None, None, None] => Err(ApiError::not_found("there is nothing of this name")),
         },
     }
 }
@@ -127,6 +139,60 @@ fn block(view: &View, height: &str) -> Answered {
     }
 }
 
+/// Blocks with their messages, the newest by default.
+fn blocks(view: &View, query: &str) -> Answered {
+    let heights = heights(view, query, BLOCKS_MAX)?;
+    let engine = view.engine.borrow();
+    let read = engine.read(|db| {
+        let block = |height| BlockDocument::at(db, engine.network(), Height(height));
+        heights.map_while(block).collect()
+    });
+    ok("hypernode.blocks/1", BlocksDocument { blocks: read.map_err(unreadable)? })
+}
+
+/// A round, the present one by default.
+fn round(view: &View, query: &str) -> Answered {
+    let query = numbers(query, &["round"])?;
+    let engine = view.engine.borrow();
+    let (node, network, now) = (engine.node().map_err(failed)?, engine.network(), view.clock.now());
+    let present = network.clock.at(now.wall).map(|(round, _)| round);
+    let round = query.get("round").copied().map(Round).or(present);
+    let round = round.unwrap_or(network.first_round);
+    // Later ones depend on seals to come, and on times that no clock has.
+    let last = present.unwrap_or(network.first_round).next();
+    if round > last {
+        let message = format!("of round {round} nothing is known yet, the last is {last}");
+        return Err(ApiError::not_found(message));
+    }
+    let found = engine.read(|db| RoundDocument::at(db, (node, network), now.wall, round));
+    ok("hypernode.round/1", found.map_err(unreadable)?)
+}
+
+fn account(view: &View, address: &str, query: &str) -> Answered {
+    let from = numbers(query, &["from"])?.get("from").copied().map(Height);
+    let engine = view.engine.borrow();
+    let (node, network) = (engine.node().map_err(failed)?, engine.network());
+    let address = Address::parse(address, network.prefix()).map_err(|error| {
+        ApiError::bad(error.code(), format!("this is no address of {}: {error}", network.name))
+    })?;
+    let round = network.clock.at(view.clock.now().wall).map_or(Round(0), |(round, _)| round);
+    let state = (node.sealed_state(), round);
+    let found = engine.read(|db| AccountDocument::search(db, network, state, &address, from));
+    ok("hypernode.account/1", found.map_err(unreadable)?)
+}
+
+fn message(view: &View, id: &str, query: &str) -> Answered {
+    let from = numbers(query, &["from"])?.get("from").copied().map(Height);
+    let bytes: Option<[u8; 32]> = hex::decode(id).ok().and_then(|bytes| bytes.try_into().ok());
+    let bad = || ApiError::bad("bad_id", "the id of a message is 32 bytes in hex");
+    let id = TxId(Hash(bytes.ok_or_else(bad)?));
+    let engine = view.engine.borrow();
+    let (node, network) = (engine.node().map_err(failed)?, engine.network());
+    let waiting = node.waiting(&id).cloned();
+    let found = engine.read(|db| FoundDocument::search(db, network, waiting, id, from));
+    ok("hypernode.message/1", found.map_err(unreadable)?)
+}
+
 fn seal(view: &View, name: &str) -> Answered {
     let bad = || ApiError::bad("bad_index", "a seal has a whole number, or is the latest");
     let wanted = match name {
@@ -182,22 +248,28 @@ fn recent(view: &View, query: &str) -> Answered {
 }
 
 fn headers(view: &View, query: &str) -> Answered {
-    let query = numbers(query, &["start", "count"])?;
-    let count = count(&query, "count", HEADERS_DEFAULT, HEADERS_MAX)?;
+    let heights = heights(view, query, HEADERS_MAX)?;
     let engine = view.engine.borrow();
-    let start = match query.get("start") {
-        Some(start) => *start,
-        None => {
-            let status = engine.status(view.clock.now()).map_err(failed)?;
-            (status.tip.point.height.0 + 1).saturating_sub(count)
-        }
-    };
-    let heights = start..start.saturating_add(count);
     let read = engine.read(|db| {
         let header = |height| HeaderDocument::at(db, engine.network(), Height(height));
         heights.map_while(header).collect()
     });
     ok("hypernode.headers/1", HeadersDocument { headers: read.map_err(unreadable)? })
+}
+
+/// The heights of a list: from its start, or the newest.
+fn heights(view: &View, query: &str, most: u64) -> Result<Range<u64>, ApiError> {
+    let query = numbers(query, &["start", "count"])?;
+    let count = count(&query, "count", HEADERS_DEFAULT, most)?;
+    let start = match query.get("start") {
+        Some(start) => *start,
+        None => {
+            let engine = view.engine.borrow();
+            let status = engine.status(view.clock.now()).map_err(failed)?;
+            (status.tip.point.height.0 + 1).saturating_sub(count)
+        }
+    };
+    Ok(start..start.saturating_add(count))
 }
 
 fn ok<T: Serialize>(schema: &'static str, body: T) -> Answered {

@@ -137,6 +137,15 @@ fn what_is_wrong_with_a_request_is_said() {
         ("/v1/seals/", 400, "bad_index"),
         ("/v1/seals/newest", 400, "bad_index"),
         ("/v1/seals/latest?index=1", 400, "bad_query"),
+        ("/v1/blocks?count=65", 400, "bad_query"),
+        ("/v1/blocks?height=1", 400, "bad_query"),
+        ("/v1/round?round=-1", 400, "bad_query"),
+        ("/v1/round?slot=1", 400, "bad_query"),
+        ("/v1/round?round=18446744073709551615", 404, "not_found"),
+        ("/v1/addresses/", 400, "length"),
+        ("/v1/addresses/x?to=1", 400, "bad_query"),
+        ("/v1/txs/", 400, "bad_id"),
+        ("/v1/txs/00", 400, "bad_id"),
         ("/v1/checkpoint", 400, "bad_query"),
         ("/v1/checkpoint?round=1", 400, "bad_query"),
         ("/v1/checkpoint?round=1&seen_since=0&x=1", 400, "bad_query"),
@@ -163,6 +172,31 @@ fn genesis_is_a_block_of_which_a_height_and_a_hash_are_known() {
     assert_eq!((status, json["headers"].as_array().map(Vec::len)), (200, Some(1)));
     let (status, json) = get("/v1/headers?start=18446744073709551615");
     assert_eq!((status, json["headers"].as_array().map(Vec::len)), (200, Some(0)));
+}
+
+#[test]
+fn a_round_without_blocks_has_slots_that_were_missed() {
+    let (status, json) = get("/v1/round?round=0");
+    assert_eq!((status, &json["schema"]), (200, &Value::from("hypernode.round/1")));
+    let clock = Network::test().clock;
+    let slots = json["slots"].as_array().expect("slots");
+    assert_eq!(slots.len(), clock.slots as usize);
+    assert!(slots.iter().all(|slot| slot["state"] == "missed" && slot["height"].is_null()));
+    assert_eq!((&json["missed"], &json["blocks"]), (&clock.slots.into(), &0.into()));
+    assert_eq!((&json["drawn_from"], &json["sealed"]), (&0.into(), &false.into()));
+}
+
+#[test]
+fn what_no_block_holds_is_not_found_and_what_was_searched_is_said() {
+    let path = format!("/v1/txs/{}?from=5", "00".repeat(32));
+    let (status, json) = get(path.leak());
+    assert_eq!((status, &json["found"], &json["next"]), (200, &Value::Null, &Value::Null));
+    assert_eq!((&json["from"], &json["to"]), (&5.into(), &4.into()));
+    let address = Network::test().address_of(&SecretKey::from_seed([1; 32]).public());
+    let (status, json) = get(format!("/v1/addresses/{address}").leak());
+    assert_eq!((status, &json["address"]), (200, &address.to_string().into()));
+    assert_eq!((&json["registered"], &json["active"]), (&Value::Null, &false.into()));
+    assert_eq!((&json["from"], &json["to"], &json["next"]), (&1.into(), &0.into(), &Value::Null));
 }
 
 #[test]

@@ -171,6 +171,14 @@ fn every_slot_has_its_block_or_its_reason() {
     assert_eq!(new.blocks, [early, on_chain[0], world.seen(2, 0, beside), on_chain[1]]);
     assert_eq!(world.record.take(Answer { node: 1, status: None, blocks }), News::default());
 
+    let (beside, juror) = (world.seen(2, 0, beside), world.juror(2, 1));
+    let missed = |why| SeenSlot::Missed { round: Round(2), slot: Slot(1), juror, why };
+    let seen = [SeenSlot::Block(&on_chain[1]), missed(UNKNOWN), SeenSlot::Block(&beside)];
+    let newest = world.record.newest((Round(3), Slot(2)), 10);
+    // Of 3.0 nobody said whose it was.
+    assert_eq!(newest[..3], seen, "{newest:?}");
+    assert_eq!(world.record.newest((Round(2), Slot(1)), 1), seen[..1]);
+
     let tips = [Some(point(3, 0)), Some(point(3, 0)), None];
     let summary = world.record.sum(Round(0), 4, &chain, &tips);
     assert_eq!((summary.forging_slots, summary.blocks, summary.forks), (6, 2, 1));
