@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::api::Api;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
+use super::number::count;
 use super::output::Output;
 use super::table::Table;
 use crate::machine::status::PeerStatus;
@@ -141,12 +142,10 @@ impl Answer {
             let hash = hash.chars().take(16).collect();
             table.row(vec![height.to_string(), hash, masternodes, observers, place.to_owned()]);
         }
-        let mut text = match self.chains {
-            1 => "one chain".to_owned(),
-            chains => format!("{chains} chains"),
-        };
+        let mut text = count(self.chains as u64, "chain");
         if self.unknown > 0 {
-            text += &format!(", {} peers have not said where they are", self.unknown);
+            let peers = count(self.unknown as u64, "peer");
+            text += &format!("; of {peers} it is not known");
         }
         format!("{text}\n\n{}", table.text())
     }
@@ -202,7 +201,7 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!((answer.chains, answer.unknown), (2, 1));
-        assert!(answer.text().starts_with("2 chains, 1 peers have not said where they are\n"));
+        assert!(answer.text().starts_with("2 chains; of 1 peer it is not known\n"));
         let alone = Answer::new(point(9, 9), &[], ours).expect("all is known");
         assert_eq!((alone.chains, alone.tips.len()), (1, 1));
     }

@@ -8,7 +8,7 @@ use super::api::Api;
 use super::duration::words;
 use super::exit::Exit;
 use super::failure::Outcome;
-use super::number::whole;
+use super::number::{count, whole};
 use super::output::Output;
 use super::table::Table;
 use crate::shell::document::{RoundDocument, SlotDocument, SlotState, StatusDocument};
@@ -73,8 +73,9 @@ fn head(document: &RoundDocument, now: Timestamp) -> String {
         None => "its draw is not kept any more".to_owned(),
     };
     let sealed = if document.sealed { "sealed" } else { "not sealed yet" };
-    let (blocks, missed) = (document.blocks, document.missed);
-    format!("round {round} {phase}; {drawn}; {blocks} blocks, {missed} slots missed; {sealed}")
+    let blocks = count(u64::from(document.blocks), "block");
+    let missed = count(u64::from(document.missed), "slot");
+    format!("round {round} {phase}; {drawn}; {blocks}, {missed} missed; {sealed}")
 }
 
 fn slots(document: &RoundDocument) -> String {
@@ -123,7 +124,7 @@ mod tests {
             missed: 1,
             slots: Vec::new(),
         };
-        let rest = "; drawn from seal 5; 3 blocks, 1 slots missed; not sealed yet";
+        let rest = "; drawn from seal 5; 3 blocks, 1 slot missed; not sealed yet";
         for (now, phase) in [
             (9_000, "begins in 1 s"),
             (10_000, "its last slot ends in 10 s"),

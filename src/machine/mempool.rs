@@ -52,7 +52,7 @@ impl Mempool {
     }
 
     /// A message that no block of the best chain holds.
-    pub fn get_waiting(&self, id: &TxId) -> Option<&Tx> {
+    pub fn waiting_tx(&self, id: &TxId) -> Option<&Tx> {
         self.held.get(id).filter(|held| !held.in_chain).map(|held| held.tx.as_ref())
     }
 

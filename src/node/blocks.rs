@@ -327,6 +327,13 @@ impl Node {
                 self.mempool.joined(message);
             }
         }
+        // What waits again may be news to those who were never on that fork.
+        for message in change.undone.iter().flat_map(|block| &block.messages) {
+            let id = message.id();
+            if self.mempool.waiting_tx(&id).is_some() {
+                self.relay.accepted(turn.now.mono, id);
+            }
+        }
         for (point, why) in &change.refused {
             self.refuse(turn, None, *point, *why);
         }

@@ -96,7 +96,7 @@ impl Node {
 
     /// A message that waits for a block.
     pub fn waiting(&self, id: &TxId) -> Option<&Tx> {
-        self.mempool.get_waiting(id)
+        self.mempool.waiting_tx(id)
     }
 
     fn tip_status(&self) -> TipStatus {

@@ -2,7 +2,7 @@
 
 mod halt;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::super::{Node, Setup};
@@ -15,7 +15,7 @@ use crate::machine::serve;
 use crate::machine::sync::WINDOW_MAX;
 use crate::types::block::{Block, Point};
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
-use crate::types::hash::{BlockHash, Hash};
+use crate::types::hash::{BlockHash, Hash, TxId};
 use crate::types::key::Verifier;
 use crate::types::message::{ByeReason, Message, Tip};
 use crate::types::network::Network;
@@ -112,6 +112,8 @@ struct World {
     closed: Vec<(PeerId, ByeReason)>,
     bodies: BTreeMap<Point, u32>,
     headers_wanted: u32,
+    /// Messages that it has told of.
+    announced: BTreeSet<TxId>,
     /// Second certificates that it has told of.
     conflicts: Vec<(u64, Ruling)>,
 }
@@ -151,6 +153,7 @@ impl World {
             closed: Vec::new(),
             bodies: BTreeMap::new(),
             headers_wanted: 0,
+            announced: BTreeSet::new(),
             conflicts: Vec::new(),
             ground,
         }
@@ -201,6 +204,9 @@ impl World {
     fn send(&mut self, peer: PeerId, message: &Message) {
         if let Message::WantBodies { points, .. } = message {
             points.iter().for_each(|point| *self.bodies.entry(*point).or_default() += 1);
+        }
+        if let Message::Have(ids) = message {
+            self.announced.extend(ids);
         }
         self.headers_wanted += u32::from(matches!(message, Message::WantHeaders { .. }));
         if let Some(server) = self.servers.get_mut(&peer) {
@@ -446,7 +452,7 @@ fn parted() -> (Village, Village, Vec<Block>) {
 }
 
 #[test]
-fn a_seal_takes_a_node_from_its_own_fork_and_its_messages_wait_again() {
+fn a_seal_takes_a_node_from_its_own_fork_and_its_messages_wait_again_and_are_told() {
     let (one, other, _) = parted();
     let tip = Server::honest(parted().0).tip();
     let mut world = World::new(other.disk);
@@ -456,8 +462,10 @@ fn a_seal_takes_a_node_from_its_own_fork_and_its_messages_wait_again() {
     assert!(world.run(20_000, |world| world.is_at(&tip)));
     assert_eq!(world.blamed(), []);
     assert_eq!(world.node.chain.tip_count(), 1);
-    let waiting: Vec<_> = world.node.mempool(10).iter().map(|entry| entry.sender.clone()).collect();
+    let waiting: BTreeSet<TxId> = world.node.mempool(10).iter().map(|entry| entry.id).collect();
     assert_eq!(waiting.len(), 2, "{waiting:?}");
+    // Who was never on that fork may not know them.
+    assert!(world.run(20_000, |world| world.announced == waiting));
 }
 
 #[test]
