@@ -2,7 +2,9 @@
 
 use super::Node;
 use crate::machine::records::Reader;
-use crate::machine::status::{ClockStatus, PeerCounts, PeerStatus, PoolEntry, Status, TipStatus};
+use crate::machine::status::{
+    AsidePeer, ClockStatus, EndedPeer, PeerCounts, PeerStatus, PoolEntry, Status, TipStatus,
+};
 use crate::types::clock::{Now, Round};
 use crate::types::network::Listed;
 
@@ -58,6 +60,16 @@ impl Node {
     /// Connections, in the order of their numbers.
     pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
         self.peers.all().map(|peer| peer.status(now.mono)).collect()
+    }
+
+    /// How connections ended: the last ones, the newest first.
+    pub fn ended(&self, now: Now) -> Vec<EndedPeer> {
+        self.peers.ended(now.mono)
+    }
+
+    /// Peers that are not talked to for a while: the last ones, the newest first.
+    pub fn aside(&self, now: Now) -> Vec<AsidePeer> {
+        self.peers.aside(now.mono)
     }
 
     /// Messages waiting for a block, at most `limit`.
