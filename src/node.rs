@@ -278,7 +278,7 @@ impl Node {
                 self.sync.bodies_gone(from, *request);
             }
             // It closes; the shell says so when it has.
-            Message::Bye(_) => {}
+            Message::Bye(reason) => self.peers.bye(from, *reason),
             Message::Proposal(_) | Message::Vote(_) | Message::Votes(_) | Message::Prepared(_) => {
                 self.hear_votes(turn.now.mono, from, message);
             }

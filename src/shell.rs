@@ -17,4 +17,5 @@ pub mod ledger;
 pub mod link;
 pub mod noise;
 pub mod store;
+pub mod tally;
 pub mod tcp;

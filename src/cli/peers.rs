@@ -1,4 +1,4 @@
-//! `peers`: the connections of a node.
+//! `peers`: the connections of a node, and how others ended.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,10 @@ use super::exit::Exit;
 use super::failure::Outcome;
 use super::output::Output;
 use super::table::Table;
+use crate::machine::status::{AsidePeer, EndedPeer};
 use crate::shell::document::PeersDocument;
 
-/// List the connections of a node.
+/// List the connections of a node, and why others are over.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "peers")]
 pub struct Peers {
@@ -38,7 +39,7 @@ impl Peers {
         }
         let answer: PeersDocument = api.value("/v1/peers")?;
         let mut table =
-            Table::new(&["peer", "", "who", ">height", "tip", ">ms", ">clock", ">since"]);
+            Table::new(&["peer", "", "who", ">height", "tip", ">ms", ">clock", ">owes", ">since"]);
         for peer in answer.peers {
             let number = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
             let who = match (peer.masternode, peer.address) {
@@ -54,10 +55,44 @@ impl Peers {
                 number(peer.tip.map(|tip| tip.hash.0.short())),
                 number(peer.round_trip_ms.map(|ms| ms.to_string())),
                 number(peer.clock_offset_ms.map(|ms| format!("{ms:+} ms"))),
+                peer.unanswered.to_string(),
                 words(peer.connected_ms),
             ]);
         }
         out.line(table.text())?;
+        if !answer.ended.is_empty() {
+            out.line(format_args!("\n{}", ended(&answer.ended)))?;
+        }
+        if !answer.aside.is_empty() {
+            out.line(format_args!("\n{}", aside(&answer.aside)))?;
+        }
         Ok(Exit::Done)
     }
+}
+
+/// Connections that are over, and why.
+fn ended(list: &[EndedPeer]) -> String {
+    let mut table = Table::new(&["ended", "", "who", ">times", ">ago", "by", "why"]);
+    for end in list {
+        table.row(vec![
+            end.endpoint.clone(),
+            if end.dialled { "out" } else { "in" }.to_owned(),
+            end.address.clone().unwrap_or_else(|| "-".to_owned()),
+            end.count.to_string(),
+            words(end.ended_ms),
+            if end.by_us { "us" } else { "them" }.to_owned(),
+            end.message.clone(),
+        ]);
+    }
+    table.text()
+}
+
+/// Who is set aside, and why.
+fn aside(list: &[AsidePeer]) -> String {
+    let mut table = Table::new(&["set aside", "who", ">for", "why"]);
+    for peer in list {
+        let (endpoint, address) = (peer.endpoint.clone(), peer.address.clone());
+        table.row(vec![endpoint, address, words(peer.left_ms), peer.message.clone()]);
+    }
+    table.text()
 }

@@ -3,7 +3,9 @@
 //! The plan says whom to dial. Every wait has a deadline and every peer a budget. What peers say about blocks and
 //! messages is other machines' business.
 
+mod aside;
 mod dialler;
+mod ends;
 mod peer;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ use std::rc::Rc;
 
 use super::event::{Fault, PeerId};
 use super::note::Note;
+use super::status::{AsidePeer, EndedPeer};
 use super::turn::Turn;
 use crate::rules::sealed::SealedState;
 use crate::types::block::Point;
@@ -23,17 +26,15 @@ use crate::types::message::{ByeReason, Hello, Message};
 use crate::types::network::{Endpoint, Network};
 use crate::types::rng::Rng;
 
+use aside::{ASIDE_MS, Aside};
 use dialler::Dialler;
+pub use ends::{End, Ends};
 pub use peer::Peer;
 
 /// HNs accepted: with 8 dialled each and the jurors, four times what is expected.
 const ACCEPTED_MAX: usize = 96;
 /// Observers and connections that have not said who they are.
 const OBSERVERS_MAX: usize = 24;
-/// Keys set aside at once.
-const ASIDE_MAX: usize = 1024;
-/// How long a peer that broke a promise or sent what is wrong is not talked to.
-const ASIDE_MS: u64 = 5 * 60_000;
 /// A connection says who it is within this time.
 const GREETING_MS: u64 = 10_000;
 /// A ping is answered within this time.
@@ -48,7 +49,8 @@ pub struct Peers {
     rng: Rng,
     peers: BTreeMap<PeerId, Peer>,
     keys: BTreeMap<PublicKey, PeerId>,
-    aside: BTreeMap<PublicKey, Monotonic>,
+    aside: Aside,
+    ends: Ends,
     dialler: Dialler,
     /// Connections that ended during the event.
     gone: Vec<PeerId>,
@@ -67,7 +69,8 @@ impl Peers {
             rng,
             peers: BTreeMap::new(),
             keys: BTreeMap::new(),
-            aside: BTreeMap::new(),
+            aside: Aside::default(),
+            ends: Ends::default(),
             dialler: Dialler::default(),
             gone: Vec::new(),
             due: Monotonic(0),
@@ -96,7 +99,17 @@ impl Peers {
 
     /// Peers set aside now.
     pub fn aside_count(&self) -> usize {
-        self.aside.len()
+        self.aside.count()
+    }
+
+    /// The same with their reasons: those set aside last.
+    pub fn aside(&self, now: Monotonic) -> Vec<AsidePeer> {
+        self.aside.status(now, &self.network)
+    }
+
+    /// How connections ended, the newest first.
+    pub fn ended(&self, now: Monotonic) -> Vec<EndedPeer> {
+        self.ends.status(now, &self.network)
     }
 
     /// HNs of our dial list that are connected, whoever dialled, and how many of them share this tip.
@@ -209,6 +222,16 @@ impl Peers {
         if peer.dialled {
             self.dialler.ended(peer.endpoint, turn.now.mono, peer.ready_since(), &mut self.rng);
         }
+        let (by_us, code, message) = match fault {
+            Fault::None => match peer.bye {
+                Some(reason) => (false, reason.code(), reason.to_string()),
+                None => (false, "gone", "it went away".to_owned()),
+            },
+            Fault::Stuck => (true, "stuck", "does not read what it is sent".to_owned()),
+            Fault::Malformed => (true, "malformed", "sent what no node sends".to_owned()),
+        };
+        let (endpoint, dialled, key, at) = (peer.endpoint, peer.dialled, peer.key, turn.now.mono);
+        self.ends.add(End { endpoint, dialled, key, by_us, code, message, at, count: 1 });
         match fault {
             Fault::None | Fault::Stuck => {}
             Fault::Malformed => self.put_aside(turn, &peer, ByeReason::Invalid),
@@ -227,6 +250,8 @@ impl Peers {
         self.due = Monotonic(0);
         turn.out.close(id, reason);
         turn.out.note(Note::PeerClosed { peer: id, key: peer.key, reason });
+        let end = End::of_bye(peer.endpoint, reason, true, turn.now.mono);
+        self.ends.add(End { dialled: peer.dialled, key: peer.key, ..end });
         if peer.dialled {
             // As after a failure: whatever made us close may be there for a while.
             self.dialler.ended(peer.endpoint, turn.now.mono, peer.ready_since(), &mut self.rng);
@@ -258,6 +283,13 @@ impl Peers {
     pub fn answered(&mut self, id: PeerId, asked: bool, bytes: u32) {
         if let Some(peer) = self.peers.get_mut(&id).filter(|_| asked) {
             peer.refund(bytes);
+        }
+    }
+
+    /// A peer says why it closes, before it does.
+    pub fn bye(&mut self, id: PeerId, reason: ByeReason) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.bye = Some(reason);
         }
     }
 
@@ -303,12 +335,12 @@ impl Peers {
         for id in late {
             self.close(turn, id, ByeReason::Timeout);
         }
-        self.aside.retain(|_, until| *until > turn.now.mono);
+        self.aside.expire(turn.now.mono);
         for id in self.dialler.rotated(turn.now.mono, &self.peers) {
             self.close(turn, id, ByeReason::Rotation);
         }
         let (keys, aside) = (&self.keys, &self.aside);
-        let busy = |key: &PublicKey| keys.contains_key(key) || aside.contains_key(key);
+        let busy = |key: &PublicKey| keys.contains_key(key) || aside.contains(key);
         let next = self.dialler.dial(turn.now.mono, busy, &mut turn.out);
         self.due = due.min(next);
     }
@@ -336,7 +368,7 @@ impl Peers {
         if expected.is_some_and(|key| key != hello.key) {
             return Err(ByeReason::Identity);
         }
-        if self.aside.contains_key(&hello.key) {
+        if self.aside.contains(&hello.key) {
             return Err(ByeReason::SetAside);
         }
         Ok(())
@@ -367,11 +399,7 @@ impl Peers {
 
     fn put_aside(&mut self, turn: &mut Turn, peer: &Peer, reason: ByeReason) {
         if let Some(key) = peer.key {
-            if self.aside.len() >= ASIDE_MAX {
-                let next = self.aside.iter().min_by_key(|(_, until)| **until).map(|(key, _)| *key);
-                next.map(|key| self.aside.remove(&key));
-            }
-            self.aside.insert(key, turn.now.mono.plus(ASIDE_MS));
+            self.aside.put(key, peer.endpoint, reason, turn.now.mono);
         }
         let (key, endpoint) = (peer.key, peer.endpoint);
         turn.out.note(Note::PeerSetAside { key, endpoint, reason, for_ms: ASIDE_MS });

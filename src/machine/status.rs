@@ -283,6 +283,38 @@ pub struct PeerStatus {
     pub clock_offset_ms: Option<i64>,
     pub connected_ms: u64,
     pub bytes_received: u64,
+    /// How many times it was asked for messages that it announced and has not delivered.
+    #[serde(default)]
+    pub unanswered: u32,
+}
+
+/// Connections that are over: of one address all that ended alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedPeer {
+    /// Of the last of them.
+    pub endpoint: String,
+    pub dialled: bool,
+    /// Null when it had not proven who it is.
+    pub public_key: Option<PublicKey>,
+    pub address: Option<String>,
+    /// Whether we ended it, or did not let it in.
+    pub by_us: bool,
+    pub code: String,
+    pub message: String,
+    pub count: u64,
+    /// How long ago the last of them ended.
+    pub ended_ms: u64,
+}
+
+/// A peer that is not talked to for a while, because of what it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsidePeer {
+    pub public_key: PublicKey,
+    pub address: String,
+    pub endpoint: String,
+    pub code: String,
+    pub message: String,
+    pub left_ms: u64,
 }
 
 /// One message of the mempool.

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use super::Node;
 use crate::machine::records::Reader;
-use crate::machine::status::{ClockStatus, PeerCounts, PeerStatus, PoolEntry, Status, TipStatus};
+use crate::machine::status::{
+    AsidePeer, ClockStatus, EndedPeer, PeerCounts, PeerStatus, PoolEntry, Status, TipStatus,
+};
 use crate::rules::plan::Plan;
 use crate::rules::sealed::SealedState;
 use crate::types::address::Address;
@@ -66,6 +68,16 @@ impl Node {
     /// Connections, in the order of their numbers.
     pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
         self.peers.all().map(|peer| peer.status(now.mono)).collect()
+    }
+
+    /// How connections ended: the last ones, the newest first.
+    pub fn ended(&self, now: Now) -> Vec<EndedPeer> {
+        self.peers.ended(now.mono)
+    }
+
+    /// Peers that are not talked to for a while: the last ones, the newest first.
+    pub fn aside(&self, now: Now) -> Vec<AsidePeer> {
+        self.peers.aside(now.mono)
     }
 
     /// Messages waiting for a block, at most `limit`.

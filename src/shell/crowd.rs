@@ -3,8 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
+
+use super::clock::SystemClock;
+use super::tally::Tally;
+use crate::machine::peers::{End, Ends};
+use crate::machine::status::EndedPeer;
+use crate::types::network::{Endpoint, Network};
 
 /// Accepted connections, handshakes included: each may hold 200 KiB, and the core keeps fewer.
 const ACCEPTED_MAX: u32 = 256;
@@ -38,9 +44,17 @@ pub enum PlaceKind {
     Unfinished(Ipv4Addr),
 }
 
-/// Connections that came to nothing, by the reason's code, since the process started.
-#[derive(Clone, Default)]
-pub struct Refused(Rc<RefCell<BTreeMap<&'static str, u64>>>);
+/// Connections that came to nothing since the process started.
+#[derive(Clone)]
+pub struct Refused(Rc<Book>);
+
+struct Book {
+    clock: SystemClock,
+    /// By the reason's code.
+    counts: RefCell<BTreeMap<&'static str, u64>>,
+    ends: RefCell<Ends>,
+    said: RefCell<Tally>,
+}
 
 impl Crowd {
     /// A place, if there is one.
@@ -86,20 +100,44 @@ impl Drop for Place {
     }
 }
 
+impl Default for Refused {
+    fn default() -> Refused {
+        Refused(Rc::new(Book {
+            clock: SystemClock::start(),
+            counts: RefCell::default(),
+            ends: RefCell::default(),
+            said: RefCell::default(),
+        }))
+    }
+}
+
 impl Refused {
     /// How often, by code.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        self.0.borrow().clone()
+        self.0.counts.borrow().clone()
     }
 
-    /// Counts, and says it the 1st, 2nd, 4th, 8th … time: strangers must not fill the log.
-    pub fn count(&self, code: &'static str, why: &dyn fmt::Display, who: SocketAddrV4) {
-        let mut counts = self.0.borrow_mut();
-        let count = counts.entry(code).or_default();
-        *count += 1;
-        if count.is_power_of_two() {
-            log::info!("no connection with {who}: {why} ({count} of these so far)");
+    /// The last ones, the newest first.
+    pub fn ended(&self, network: &Network) -> Vec<EndedPeer> {
+        self.0.ends.borrow().status(self.0.clock.now().mono, network)
+    }
+
+    /// Counts, and says it now and then: strangers must not fill the log.
+    pub fn count(
+        &self,
+        code: &'static str,
+        why: &dyn fmt::Display,
+        endpoint: Endpoint,
+        dialled: bool,
+    ) {
+        *self.0.counts.borrow_mut().entry(code).or_default() += 1;
+        let at = self.0.clock.now().mono;
+        if let Some(count) = self.0.said.borrow_mut().count(code, at) {
+            log::info!("no connection with {endpoint}: {why} ({count} of these lately)");
         }
+        let message = why.to_string();
+        let end = End { endpoint, dialled, key: None, by_us: true, code, message, at, count: 1 };
+        self.0.ends.borrow_mut().add(end);
     }
 }
 

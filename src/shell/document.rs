@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::{Failure, RecentBlock};
 use crate::machine::records::{self, Reader};
-use crate::machine::status::{PeerStatus, PoolEntry, Status};
+use crate::machine::status::{AsidePeer, EndedPeer, PeerStatus, PoolEntry, Status};
 use crate::types::block::{Point, SealRef, genesis};
 use crate::types::clock::{Height, Round, Slot, Timestamp};
 use crate::types::hash::{BlockHash, Hash, TxId};
@@ -68,6 +68,12 @@ pub struct StatusDocument {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PeersDocument {
     pub peers: Vec<PeerStatus>,
+    /// Connections that are over or were not let in, the newest first: the last ones, 64 of each at most.
+    #[serde(default)]
+    pub ended: Vec<EndedPeer>,
+    /// Peers that are not talked to for a while, the newest first: the last 64.
+    #[serde(default)]
+    pub aside: Vec<AsidePeer>,
 }
 
 /// `hypernode.mempool/1`.

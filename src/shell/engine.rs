@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::guard::{Guard, GuardError};
 use super::store::{Store, StoreError};
+use super::tally::Tally;
 use super::{crash, journal};
 use crate::machine::event::{Answer, Effect, Event, PeerId, RequestId, StopReason};
 use crate::machine::note::Note;
@@ -51,6 +52,7 @@ pub struct Engine {
     refused_signature: u64,
     refused_last: Option<Monotonic>,
     recent: VecDeque<RecentBlock>,
+    said: Tally,
 }
 
 /// A valid block that came in or that we made, on whatever fork.
@@ -118,6 +120,7 @@ impl Engine {
             refused_signature: 0,
             refused_last: None,
             recent: VecDeque::new(),
+            said: Tally::default(),
         })
     }
 
@@ -157,7 +160,7 @@ impl Engine {
                     }
                     Err(error) => return self.fail(now, &error, error.action()),
                 },
-                Effect::Note(note) => self.note(&note),
+                Effect::Note(note) => self.note(now.mono, &note),
                 Effect::Send { peers, message } => {
                     step.outward.push(Outward::Send { peers, message });
                 }
@@ -219,7 +222,7 @@ impl Engine {
         self.parts.store.close()
     }
 
-    fn note(&mut self, note: &Note) {
+    fn note(&mut self, now: Monotonic, note: &Note) {
         if let Note::SignatureRefused { .. } = note {
             self.refused_signature += 1;
         }
@@ -230,7 +233,7 @@ impl Engine {
             let forger = self.parts.key.public();
             self.remember(RecentBlock { point, round, slot, forger, messages });
         }
-        journal::note(note);
+        journal::note(note, &mut self.said, now);
     }
 
     fn remember(&mut self, block: RecentBlock) {

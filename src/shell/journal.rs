@@ -6,8 +6,10 @@ use std::io::{self, Write};
 use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 use simplelog::{ConfigBuilder, WriteLogger};
 
+use super::tally::Tally;
 use crate::machine::note::{Note, Ruling};
 use crate::types::block::Point;
+use crate::types::clock::Monotonic;
 use crate::types::evidence::Offence;
 use crate::types::sign::{SignRecord, Standing};
 
@@ -70,10 +72,44 @@ fn journal_line(record: &Record<'_>) -> String {
     format!("<{priority}>{}", record.args()).replace('\n', " ")
 }
 
-/// Logs a fact.
-pub fn note(note: &Note) {
+/// Logs a fact. Of what others can make happen without end, some are left out, which `said` counts.
+pub fn note(note: &Note, said: &mut Tally, now: Monotonic) {
     let (level, line) = note_line(note);
-    log::log!(level, "{line}");
+    match others_kind(note).map(|kind| said.count(kind, now)) {
+        None | Some(Some(1)) => log::log!(level, "{line}"),
+        Some(Some(count)) => log::log!(level, "{line} ({count} of these lately)"),
+        Some(None) => log::debug!("{line}"),
+    }
+}
+
+/// The kind of a fact that somebody else can bring about as often as he likes.
+fn others_kind(note: &Note) -> Option<&'static str> {
+    match note {
+        Note::PeerSetAside { reason, .. } => Some(reason.code()),
+        Note::BlockRefused { why, .. } => Some(why.code()),
+        Note::Equivocation(_) => Some("equivocation"),
+        Note::SyncStarted { .. } => Some("sync_started"),
+        Note::SyncFinished => Some("sync_finished"),
+        Note::SealDenied { .. } => Some("seal_denied"),
+        Note::BlockStored { .. }
+        | Note::TipChanged { .. }
+        | Note::Forged { .. }
+        | Note::SlotMissed { .. }
+        | Note::SignatureRefused { .. }
+        | Note::ViewEntered { .. }
+        | Note::SealConflict { .. }
+        | Note::Sealed { .. }
+        | Note::SignState { .. }
+        | Note::KeyElsewhere { .. }
+        | Note::Halted { .. }
+        | Note::MessageAccepted { .. }
+        | Note::PeerReady { .. }
+        | Note::PeerClosed { .. }
+        | Note::ClockStepped { .. }
+        | Note::ClockTrust { .. }
+        | Note::LedgerState { .. }
+        | Note::LedgerRolledBack { .. } => None,
+    }
 }
 
 /// A fact as a person reads it, and how much it matters.
@@ -135,7 +171,12 @@ pub fn note_line(note: &Note) -> (Level, String) {
         }
         Note::PeerSetAside { key, endpoint, reason, for_ms } => {
             let (whose, seconds) = (whose(*key), for_ms.div_ceil(1000));
-            (Level::Warn, format!("{endpoint}{whose} set aside for {seconds} s: {reason}"))
+            let fate = match key {
+                Some(_) => format!("set aside for {seconds} s"),
+                // Who it is was not known yet.
+                None => "dropped".to_owned(),
+            };
+            (Level::Warn, format!("{endpoint}{whose} {fate}: {reason}"))
         }
         Note::ClockStepped { ms } => (Level::Warn, format!("the clock was set by {ms} ms")),
         Note::ClockTrust { distrust: None } => {

@@ -43,10 +43,16 @@ pub enum Word {
 /// A frame encoded once, however many peers it goes to.
 pub type Frame = Rc<Vec<u8>>;
 
+/// Bytes that wait for a peer, counted in the sum of all peers too.
+pub struct Waiting {
+    bytes: Cell<usize>,
+    all: Rc<Cell<usize>>,
+}
+
 /// The driver's end of a connection. Dropping it closes at once.
 pub struct Link {
     frames: Sender<Frame>,
-    waiting: Rc<Cell<usize>>,
+    waiting: Rc<Waiting>,
     owed: Owed,
     stream: TcpStream,
     reader: Task<()>,
@@ -57,6 +63,31 @@ pub struct Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stuck;
 
+impl Waiting {
+    /// None yet; `all` is the sum of all peers.
+    pub fn new(all: &Rc<Cell<usize>>) -> Waiting {
+        Waiting { bytes: Cell::new(0), all: Rc::clone(all) }
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes);
+        self.all.set(self.all.get() + bytes);
+    }
+
+    /// They have left, or never will.
+    fn remove(&self, bytes: usize) {
+        let bytes = bytes.min(self.bytes.get());
+        self.bytes.set(self.bytes.get() - bytes);
+        self.all.set(self.all.get() - bytes);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.remove(self.bytes.get());
+    }
+}
+
 impl Link {
     /// Starts the tasks of a connection. Its words go to `words`, with its number.
     pub fn start(
@@ -65,9 +96,10 @@ impl Link {
         stream: TcpStream,
         channel: Channel,
         words: Sender<(PeerId, Word)>,
+        waiting: Waiting,
     ) -> Link {
         let (sender, frames) = smol::channel::unbounded();
-        let waiting = Rc::new(Cell::new(0));
+        let waiting = Rc::new(waiting);
         let owed = Owed::default();
         let Channel { sealer, opener, hash: _ } = channel;
         let reader = {
@@ -91,15 +123,25 @@ impl Link {
 
     /// Queues a message, encoded as `frame`.
     pub fn send(&self, message: &Message, frame: &Frame) -> Result<(), Stuck> {
-        let waiting = self.waiting.get() + frame.len() + FRAME_COST;
-        if waiting > WAITING_BYTES_MAX {
+        let cost = frame.len() + FRAME_COST;
+        if self.waiting() + cost > WAITING_BYTES_MAX {
             return Err(Stuck);
         }
         self.owed.asked(message);
-        self.waiting.set(waiting);
+        self.waiting.add(cost);
         // A writer that has failed has said so: the end of the connection is on its way.
         let _ = self.frames.try_send(Rc::clone(frame));
         Ok(())
+    }
+
+    /// Bytes that wait for the peer.
+    pub fn waiting(&self) -> usize {
+        self.waiting.bytes.get()
+    }
+
+    /// Closes at once: what waits counts no more from now on.
+    pub fn abandon(self) {
+        self.waiting.remove(self.waiting());
     }
 
     /// Hears nothing more, sends what is queued as far as it goes in a second, and closes.
@@ -166,7 +208,7 @@ async fn write(
     mut stream: TcpStream,
     mut sealer: Sealer,
     frames: Receiver<Frame>,
-    waiting: &Cell<usize>,
+    waiting: &Waiting,
 ) -> Result<(), Fault> {
     let mut plain = Vec::new();
     let mut bytes = Vec::new();
@@ -174,6 +216,7 @@ async fn write(
     while let Ok(frame) = frames.recv().await {
         let mut cost = frame.len() + FRAME_COST;
         plain.extend_from_slice(&frame);
+        drop(frame);
         while plain.len() < RECORD_PLAIN_MAX {
             let Ok(frame) = frames.try_recv() else { break };
             cost += frame.len() + FRAME_COST;
@@ -182,6 +225,8 @@ async fn write(
         // An exhausted counter of records: after 2^64 of them.
         sealer.seal(&plain, &mut bytes).map_err(|_| Fault::None)?;
         plain.clear();
+        // A peer may take long to read what it is sent, and that is held once.
+        plain.shrink_to(KEEP_BYTES);
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let stalled = async {
@@ -195,10 +240,8 @@ async fn write(
             }
         }
         bytes.clear();
-        if bytes.capacity() > KEEP_BYTES {
-            (plain, bytes) = (Vec::new(), Vec::new());
-        }
-        waiting.set(waiting.get() - cost);
+        bytes.shrink_to(KEEP_BYTES);
+        waiting.remove(cost);
     }
     Ok(())
 }

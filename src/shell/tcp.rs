@@ -3,6 +3,7 @@
 //! What may come in is bounded here, before the core sees it: connections, handshakes that are not done, and those from
 //! one address. Whom to talk to, and who is too many, the core decides.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -17,7 +18,7 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, LocalExecutor, Task, Timer};
 
 use super::crowd::{Crowd, Place, PlaceKind, Refused};
-use super::link::{Frame, Link, Word};
+use super::link::{Frame, Link, Waiting, Word};
 use super::noise::{Channel, Handshake, NoiseError, Preamble, Role, StaticKey};
 use crate::machine::event::{Event, Fault, PeerId};
 use crate::types::message::Message;
@@ -31,6 +32,9 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Words of connections that wait for the driver: beyond them, reading stops.
 const WORDS_MAX: usize = 64;
+/// Bytes that may wait for all peers together. One peer alone may hold as much as its link lets it: beyond this sum, the
+/// one that holds most goes.
+const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Connections that stand or failed, and wait for the driver.
 const JOINS_MAX: usize = 16;
 
@@ -46,6 +50,8 @@ pub struct Tcp {
     words: Receiver<(PeerId, Word)>,
     words_sender: Sender<(PeerId, Word)>,
     links: BTreeMap<PeerId, (Link, Place)>,
+    /// Bytes that wait for peers.
+    waiting: Rc<Cell<usize>>,
     last_peer: u64,
     /// What is known already and not yet told.
     due: VecDeque<Event>,
@@ -96,6 +102,7 @@ impl Tcp {
             words,
             words_sender,
             links: BTreeMap::new(),
+            waiting: Rc::default(),
             last_peer: 0,
             due: VecDeque::new(),
             closing: Vec::new(),
@@ -150,9 +157,20 @@ impl Tcp {
         for peer in peers {
             let Some((link, _)) = self.links.get(peer) else { continue };
             if link.send(message, &frame).is_err() {
-                self.links.remove(peer);
-                self.due.push_back(Event::Disconnected { peer: *peer, fault: Fault::Stuck });
+                self.drop_stuck(*peer);
             }
+        }
+        while self.waiting.get() > WAITING_BYTES_MAX {
+            let fullest = self.links.iter().max_by_key(|(_, (link, _))| link.waiting());
+            let Some((peer, _)) = fullest else { break };
+            self.drop_stuck(*peer);
+        }
+    }
+
+    fn drop_stuck(&mut self, peer: PeerId) {
+        if let Some((link, _)) = self.links.remove(&peer) {
+            link.abandon();
+            self.due.push_back(Event::Disconnected { peer, fault: Fault::Stuck });
         }
     }
 
@@ -203,7 +221,10 @@ impl Tcp {
                 self.attempt(admit(Rc::clone(&self.door), stream, from, unfinished, place));
             }
             // The socket closes here: to write a reason is work that a flood would like us to do.
-            _ => self.door.refused.count("full", &"too many connections", from),
+            _ => {
+                let endpoint = Endpoint { ip: *from.ip(), port: from.port() };
+                self.door.refused.count("full", &"too many connections", endpoint, false);
+            }
         }
     }
 
@@ -218,7 +239,8 @@ impl Tcp {
                 let peer = PeerId(self.last_peer);
                 let hash = channel.hash;
                 let words = self.words_sender.clone();
-                let link = Link::start(&self.executor, peer, stream, channel, words);
+                let waiting = Waiting::new(&self.waiting);
+                let link = Link::start(&self.executor, peer, stream, channel, words, waiting);
                 self.links.insert(peer, (link, place));
                 Event::Connected { peer, endpoint, dialled, channel: hash }
             }
@@ -261,9 +283,12 @@ fn is_of(event: &Event, of: PeerId) -> bool {
 }
 
 async fn accept(listener: TcpListener, joins: Sender<Join>) {
+    // In a row: without sockets this goes on until some are free.
+    let mut failures: u64 = 0;
     loop {
         match listener.accept().await {
             Ok((stream, SocketAddr::V4(from))) => {
+                failures = 0;
                 if joins.send(Join::Knock { from, stream }).await.is_err() {
                     return;
                 }
@@ -271,7 +296,10 @@ async fn accept(listener: TcpListener, joins: Sender<Join>) {
             // We listen on IPv4 only.
             Ok((_, SocketAddr::V6(_))) => {}
             Err(error) => {
-                log::warn!("no connection accepted: {error}");
+                failures += 1;
+                if failures.is_power_of_two() {
+                    log::warn!("no connection accepted: {error} ({failures} times in a row)");
+                }
                 Timer::after(ACCEPT_PAUSE).await;
             }
         }
@@ -285,15 +313,15 @@ async fn admit(
     unfinished: Place,
     place: Place,
 ) {
+    let endpoint = Endpoint { ip: *from.ip(), port: from.port() };
     match shake(&door, Role::Acceptor, &stream).await {
         Ok(channel) => {
             drop(unfinished);
-            let endpoint = Endpoint { ip: *from.ip(), port: from.port() };
             let join = Join::Done { endpoint, dialled: false, stream, channel, place };
             // The driver is gone when nobody listens.
             let _ = door.joins.send(join).await;
         }
-        Err(error) => door.refused.count(error.code(), &error, from),
+        Err(error) => door.refused.count(error.code(), &error, endpoint, false),
     }
 }
 
@@ -307,7 +335,7 @@ async fn dial(door: Rc<Door>, endpoint: Endpoint, place: Place) {
         Ok(stream) => match shake(&door, Role::Dialler, &stream).await {
             Ok(channel) => Join::Done { endpoint, dialled: true, stream, channel, place },
             Err(error) => {
-                door.refused.count(error.code(), &error, to);
+                door.refused.count(error.code(), &error, endpoint, true);
                 Join::Failed { endpoint }
             }
         },

@@ -227,6 +227,26 @@ pub enum ByeReason {
     SetAside,
 }
 
+impl ByeReason {
+    /// Its name in JSON and counters.
+    pub fn code(self) -> &'static str {
+        match self {
+            ByeReason::Stopping => "stopping",
+            ByeReason::Duplicate => "duplicate",
+            ByeReason::Own => "own",
+            ByeReason::Full => "full",
+            ByeReason::Rotation => "rotation",
+            ByeReason::Timeout => "timeout",
+            ByeReason::Budget => "budget",
+            ByeReason::Identity => "identity",
+            ByeReason::Protocol => "protocol",
+            ByeReason::Invalid => "invalid",
+            ByeReason::Promise => "promise",
+            ByeReason::SetAside => "set_aside",
+        }
+    }
+}
+
 impl fmt::Display for ByeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

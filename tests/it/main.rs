@@ -10,6 +10,7 @@ mod golden;
 mod guard;
 mod halt;
 mod history;
+mod hostile;
 mod property;
 mod registry;
 mod rules;

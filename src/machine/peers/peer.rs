@@ -8,7 +8,7 @@ use crate::types::address::Address;
 use crate::types::clock::{Monotonic, Now};
 use crate::types::hash::{BlockHash, Hash};
 use crate::types::key::PublicKey;
-use crate::types::message::{Hello, Message, Tip};
+use crate::types::message::{ByeReason, Hello, Message, Tip};
 use crate::types::network::Endpoint;
 
 use super::{GREETING_MS, PONG_MS};
@@ -43,6 +43,8 @@ pub struct Peer {
     pub unanswered: u32,
     /// It has shown a quorum in which our signature does not hold: our votes are not looked for in its quorums any more.
     pub misquotes: bool,
+    /// Why it said that it closes.
+    pub bye: Option<ByeReason>,
     connected: Monotonic,
     round_trip_ms: Option<u64>,
     bytes: u64,
@@ -73,6 +75,7 @@ impl Peer {
             clock_offset_ms: None,
             unanswered: 0,
             misquotes: false,
+            bye: None,
             connected: now,
             round_trip_ms: None,
             bytes: 0,
@@ -208,6 +211,7 @@ impl Peer {
             clock_offset_ms: self.clock_offset_ms,
             connected_ms: now.since(self.connected),
             bytes_received: self.bytes,
+            unanswered: self.unanswered,
         }
     }
 }

@@ -262,6 +262,13 @@ fn who_is_set_aside_stays_away_for_its_time() {
     let closed = bed.closed(100, |_, peers, turn| peers.blame(turn, PeerId(1), ByeReason::Promise));
     assert_eq!(closed, [(1, ByeReason::Promise)]);
     assert_eq!(bed.connect(200, 2, 2, false), [(2, ByeReason::SetAside)]);
+    let ended = bed.peers.ended(Monotonic(300)).into_iter();
+    let ended: Vec<_> = ended.map(|it| (it.code, it.dialled, it.by_us, it.ended_ms)).collect();
+    let fate = |code: &str, dialled, ms| (code.to_owned(), dialled, true, ms);
+    assert_eq!(ended, [fate("set_aside", false, 100), fate("promise", true, 200)]);
+    let aside = bed.peers.aside(Monotonic(300)).into_iter();
+    let aside: Vec<_> = aside.map(|it| (it.code, it.left_ms)).collect();
+    assert_eq!(aside, [("promise".to_owned(), ASIDE_MS - 200)]);
     for ms in (300..100 + ASIDE_MS).step_by(5_000) {
         assert_eq!(bed.dialled(ms), [], "{ms}");
     }

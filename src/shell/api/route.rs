@@ -116,7 +116,12 @@ fn halt(view: &View) -> Answered {
 fn peers(view: &View) -> Answered {
     let engine = view.engine.borrow();
     let node = engine.node().map_err(failed)?;
-    ok("hypernode.peers/1", PeersDocument { peers: node.peers(view.clock.now()) })
+    let now = view.clock.now();
+    let mut ended = node.ended(now);
+    ended.extend(view.refused.ended(engine.network()));
+    ended.sort_by_key(|end| end.ended_ms);
+    let (peers, aside) = (node.peers(now), node.aside(now));
+    ok("hypernode.peers/1", PeersDocument { peers, ended, aside })
 }
 
 fn mempool(view: &View, query: &str) -> Answered {

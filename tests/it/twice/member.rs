@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use hypernode::machine::status::{Duty, Status};
 use hypernode::shell::client;
 use hypernode::shell::crash;
-use hypernode::shell::document::{RecentDocument, StatusDocument};
+use hypernode::shell::document::{PeersDocument, RecentDocument, StatusDocument};
 use hypernode::shell::engine::RecentBlock;
 use hypernode::shell::guard::Guard;
 use hypernode::types::clock::{Round, Slot};
@@ -74,6 +74,18 @@ impl Member {
         });
         fs::write(dir.join("hypernode.toml"), lines.collect::<String>()).unwrap();
         Member { dir, process: None }
+    }
+
+    /// Logs from its next start on what matters so much.
+    pub fn log_at(&self, level: &str) {
+        let config = self.dir.join("hypernode.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(config, text.replace("log = \"debug\"", &format!("log = \"{level}\""))).unwrap();
+    }
+
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
     }
 
     /// Whether its process has ended, and how.
@@ -149,6 +161,18 @@ impl Member {
     pub fn recent(&self) -> Vec<RecentBlock> {
         let answer = client::get(&self.socket(), "/v1/blocks/recent").unwrap();
         serde_json::from_slice::<RecentDocument>(&answer.body).unwrap().blocks
+    }
+
+    /// Its connections, and how others ended.
+    pub fn peers(&self) -> PeersDocument {
+        let answer = client::get(&self.socket(), "/v1/peers").unwrap();
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// Runs a command that asks it.
+    pub fn command(&self, name: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hypernode"));
+        command.args([name, "--api"]).arg(self.socket()).output().unwrap()
     }
 
     /// Gives it messages, in this order; false when it dies of one.
