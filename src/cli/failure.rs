@@ -60,6 +60,16 @@ impl Failure {
         self.exit
     }
 
+    /// What went wrong, without what to do.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it, when that is known.
+    pub fn advice(&self) -> Option<&str> {
+        self.action.as_deref()
+    }
+
     /// Whether there is no node to ask.
     pub fn is_not_running(&self) -> bool {
         self.code == "not_running"

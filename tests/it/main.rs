@@ -2,6 +2,7 @@
 
 mod cli;
 mod cluster;
+mod config;
 mod crash;
 mod disk;
 mod draw;
