@@ -1,7 +1,8 @@
 //! The commands: arguments in, data on standard output, messages on standard error, an exit code back.
 //!
 //! No rule of the protocol lives here. Each command is a file; what they share is how they read (`config`, `duration`,
-//! `number`), how they write (`output`, `table`, `style`) and how they fail (`failure`, `exit`).
+//! `number`), how they write (`output`, `table`, `style`), how they fail (`failure`, `exit`), and the list of all of them
+//! (`tree`).
 
 use std::ffi::OsString;
 
@@ -16,6 +17,7 @@ mod api;
 mod block;
 mod choice;
 mod clock;
+mod completions;
 mod config;
 mod devnet;
 mod duration;
@@ -40,6 +42,7 @@ mod sim;
 mod status;
 mod style;
 mod table;
+mod tree;
 mod version;
 
 /// A proof-of-stake masternode for small boards. Start with `hypernode devnet`: a private network on this machine.
@@ -71,6 +74,7 @@ enum Command {
     SignState(sign_state::SignState),
     Halt(halt::Halt),
     Sim(sim::Sim),
+    Completions(completions::Completions),
     Version(version::Version),
 }
 
@@ -149,7 +153,7 @@ impl Command {
         match self {
             Command::Devnet(devnet) => devnet.json,
             Command::Init(init) => init.json,
-            Command::Run(_) => false,
+            Command::Run(_) | Command::Completions(_) => false,
             Command::Status(status) => status.json,
             Command::Peers(peers) => peers.json,
             Command::Block(block) => block.json,
@@ -191,6 +195,7 @@ impl Command {
             Command::SignState(sign_state) => sign_state.run(out),
             Command::Halt(halt) => halt.run(out),
             Command::Sim(sim) => sim.run(out),
+            Command::Completions(completions) => completions.run(out),
             Command::Version(version) => version.run(out),
         }
     }

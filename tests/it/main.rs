@@ -2,6 +2,7 @@
 
 mod cli;
 mod cluster;
+mod completions;
 mod config;
 mod crash;
 mod disk;
