@@ -27,6 +27,7 @@ mod file;
 mod halt;
 mod init;
 mod key;
+mod man;
 mod mempool;
 mod network;
 mod number;
@@ -74,6 +75,7 @@ enum Command {
     SignState(sign_state::SignState),
     Halt(halt::Halt),
     Sim(sim::Sim),
+    Man(man::Man),
     Completions(completions::Completions),
     Version(version::Version),
 }
@@ -153,7 +155,7 @@ impl Command {
         match self {
             Command::Devnet(devnet) => devnet.json,
             Command::Init(init) => init.json,
-            Command::Run(_) | Command::Completions(_) => false,
+            Command::Run(_) | Command::Man(_) | Command::Completions(_) => false,
             Command::Status(status) => status.json,
             Command::Peers(peers) => peers.json,
             Command::Block(block) => block.json,
@@ -195,6 +197,7 @@ impl Command {
             Command::SignState(sign_state) => sign_state.run(out),
             Command::Halt(halt) => halt.run(out),
             Command::Sim(sim) => sim.run(out),
+            Command::Man(man) => man.run(out),
             Command::Completions(completions) => completions.run(out),
             Command::Version(version) => version.run(out),
         }

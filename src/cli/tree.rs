@@ -1,6 +1,6 @@
 //! All commands in the order of the help: what the man page and the completions of shells are made of.
 
-use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind};
+use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
 
 use super::Arguments;
 
@@ -56,9 +56,36 @@ impl Entry {
         self.info.flags.iter().filter(|flag| !flag.hidden)
     }
 
+    /// How it is typed, with all that it takes; what may be left out stands in brackets.
+    pub fn usage(&self) -> String {
+        let mut usage = format!("hypernode {}", self.joined(" "));
+        let mut add = |text: String, optionality: &Optionality| {
+            usage.push_str(&match optionality {
+                Optionality::Required => format!(" {text}"),
+                Optionality::Optional => format!(" [{text}]"),
+                Optionality::Repeating | Optionality::Greedy => format!(" [{text}]..."),
+            });
+        };
+        for flag in self.options().filter(|flag| flag.long != "--help") {
+            add(form(flag), &flag.optionality);
+        }
+        for positional in self.info.positionals {
+            add(positional.name.to_uppercase(), &positional.optionality);
+        }
+        usage
+    }
+
     /// What it takes besides options, when a shell can help with it.
     pub fn positional(&self) -> Value {
         self.info.positionals.first().map_or(Value::Other, |first| value_of(first.name))
+    }
+}
+
+/// An option as it is typed: `--config CONFIG`.
+pub fn form(flag: &FlagInfo<'_>) -> String {
+    match flag.kind {
+        FlagInfoKind::Switch => flag.long.to_owned(),
+        FlagInfoKind::Option { arg_name } => format!("{} {}", flag.long, arg_name.to_uppercase()),
     }
 }
 

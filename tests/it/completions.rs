@@ -1,4 +1,4 @@
-//! `completions`: made of the tables of the help, and understood by what reads them.
+//! `completions` and `man`: made of the tables of the help, and understood by what reads them.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
@@ -55,14 +55,47 @@ fn each_shell_gets_every_command() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert!(commands.len() > 20 && commands.contains(&"completions"), "{commands:?}");
+    let manual = good(&["man"]).replace("\\-", "-");
     for shell in ["bash", "zsh", "fish"] {
         let script = good(&["completions", shell]);
         for command in &commands {
             assert!(script.contains(command), "{shell}: {command}");
+            assert!(manual.contains(&format!("\n.SS \"hypernode {command}\"\n")), "{command}");
         }
         let open = ["@COMMANDS@", "@VALUES@", "@CHOICES@"].iter().any(|it| script.contains(it));
         assert!(script.contains("sign-state") && !open, "{shell}");
     }
     assert!(bad(2, &["completions", "tcsh"]).contains("\"tcsh\" is not bash, zsh or fish"));
     assert!(bad(2, &["completions"]).contains("hypernode completions --help"));
+}
+
+#[test]
+fn the_manual_has_all_that_the_help_has() {
+    let manual = good(&["man"]);
+    assert!(manual.starts_with(".TH HYPERNODE 1 \""));
+    for section in [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "COMMANDS",
+        "CONFIGURATION",
+        "FILES",
+        "ENVIRONMENT",
+        "EXIT STATUS",
+        "EXAMPLES",
+    ] {
+        assert!(manual.contains(&format!("\n.SH {section}\n")), "{section}");
+    }
+    for option in ["\\-\\-watch", "\\-\\-json", "\\-\\-seen\\-since SEEN\\-SINCE"] {
+        assert!(manual.contains(&format!("\n\\fB{option}\\fR\n")), "{option}");
+    }
+    for code in ["0", "2", "65", "78"] {
+        assert!(manual.contains(&format!("\n\\fB{code}\\fR\n")), "exit {code}");
+    }
+    assert!(manual.is_ascii() && manual.lines().all(|line| !line.starts_with('\'')));
+    let one = good(&["man", "registry"]);
+    assert!(one.starts_with(".TH HYPERNODE\\-REGISTRY 1 \""));
+    assert!(one.contains("hypernode registry feed") && !one.contains("hypernode status"));
+    let said = bad(2, &["man", "regstry"]);
+    assert!(said.contains("no command \"regstry\"") && said.contains("registry"), "{said}");
 }
