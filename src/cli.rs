@@ -19,6 +19,7 @@ mod choice;
 mod clock;
 mod completions;
 mod config;
+mod db;
 mod devnet;
 mod duration;
 mod exit;
@@ -72,6 +73,7 @@ enum Command {
     Key(key::Key),
     Network(network::Network),
     Config(config::command::Config),
+    Db(db::Db),
     SignState(sign_state::SignState),
     Halt(halt::Halt),
     Sim(sim::Sim),
@@ -169,6 +171,7 @@ impl Command {
             Command::Key(key) => key.json(),
             Command::Network(network) => network.json(),
             Command::Config(config) => config.json(),
+            Command::Db(db) => db.json(),
             Command::SignState(sign_state) => sign_state.json(),
             Command::Halt(halt) => halt.json(),
             Command::Sim(sim) => sim.json,
@@ -194,6 +197,7 @@ impl Command {
             Command::Key(key) => key.run(out),
             Command::Network(network) => network.run(out),
             Command::Config(config) => config.run(out),
+            Command::Db(db) => db.run(out),
             Command::SignState(sign_state) => sign_state.run(out),
             Command::Halt(halt) => halt.run(out),
             Command::Sim(sim) => sim.run(out),

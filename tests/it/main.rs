@@ -5,6 +5,7 @@ mod cluster;
 mod completions;
 mod config;
 mod crash;
+mod damage;
 mod disk;
 mod draw;
 mod elsewhere;
