@@ -1,7 +1,8 @@
 //! The commands: arguments in, data on standard output, messages on standard error, an exit code back.
 //!
 //! No rule of the protocol lives here. Each command is a file; what they share is how they read (`config`, `duration`,
-//! `number`), how they write (`output`, `table`, `style`) and how they fail (`failure`, `exit`).
+//! `number`), how they write (`output`, `table`, `style`), how they fail (`failure`, `exit`), and the list of all of them
+//! (`tree`).
 
 use std::ffi::OsString;
 
@@ -17,7 +18,9 @@ mod block;
 mod check;
 mod choice;
 mod clock;
+mod completions;
 mod config;
+mod db;
 mod devnet;
 mod duration;
 mod duties;
@@ -29,6 +32,7 @@ mod halt;
 mod heights;
 mod init;
 mod key;
+mod man;
 mod mempool;
 mod network;
 mod number;
@@ -46,6 +50,7 @@ mod sim;
 mod status;
 mod style;
 mod table;
+mod tree;
 mod tx;
 mod version;
 
@@ -82,9 +87,13 @@ enum Command {
     Clock(clock::Clock),
     Key(key::Key),
     Network(network::Network),
+    Config(config::command::Config),
+    Db(db::Db),
     SignState(sign_state::SignState),
     Halt(halt::Halt),
     Sim(sim::Sim),
+    Man(man::Man),
+    Completions(completions::Completions),
     Version(version::Version),
 }
 
@@ -163,7 +172,7 @@ impl Command {
         match self {
             Command::Devnet(devnet) => devnet.json,
             Command::Init(init) => init.json,
-            Command::Run(_) => false,
+            Command::Run(_) | Command::Man(_) | Command::Completions(_) => false,
             Command::Status(status) => status.json,
             Command::Duties(duties) => duties.json,
             Command::Round(round) => round.json,
@@ -184,6 +193,8 @@ impl Command {
             Command::Clock(clock) => clock.json,
             Command::Key(key) => key.json(),
             Command::Network(network) => network.json(),
+            Command::Config(config) => config.json(),
+            Command::Db(db) => db.json(),
             Command::SignState(sign_state) => sign_state.json(),
             Command::Halt(halt) => halt.json(),
             Command::Sim(sim) => sim.json,
@@ -216,9 +227,13 @@ impl Command {
             Command::Clock(clock) => clock.run(out),
             Command::Key(key) => key.run(out),
             Command::Network(network) => network.run(out),
+            Command::Config(config) => config.run(out),
+            Command::Db(db) => db.run(out),
             Command::SignState(sign_state) => sign_state.run(out),
             Command::Halt(halt) => halt.run(out),
             Command::Sim(sim) => sim.run(out),
+            Command::Man(man) => man.run(out),
+            Command::Completions(completions) => completions.run(out),
             Command::Version(version) => version.run(out),
         }
     }

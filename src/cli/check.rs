@@ -72,9 +72,8 @@ impl Finding {
 
     /// What a command that failed says.
     fn of(subject: &'static str, failure: &Failure) -> Finding {
-        let (message, action) = failure.parts();
-        let action = action.map(ToOwned::to_owned);
-        Finding { subject, level: Level::Critical, message: message.to_owned(), action }
+        let action = failure.advice().map(ToOwned::to_owned);
+        Finding { subject, level: Level::Critical, message: failure.message().to_owned(), action }
     }
 
     fn line(&self, style: Style) -> String {

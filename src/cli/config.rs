@@ -2,7 +2,7 @@
 //!
 //! Relative paths count from the directory of the configuration file, so that a directory can be moved as a whole.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
 use log::LevelFilter;
@@ -11,10 +11,12 @@ use super::choice;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::number::{positive, whole};
-use crate::shell::store::MAP_START_BYTES;
 use crate::types::network::{Endpoint, Network};
-use raw::{Key, Raw, Setting};
+use fault::Fault;
+use raw::{Key, Place, Raw};
 
+pub mod command;
+mod fault;
 pub mod raw;
 
 /// The configuration file of an installed node.
@@ -29,6 +31,10 @@ pub const DATA_DIR: &str = "/var/lib/hypernode";
 pub const SIGN_DIR: &str = "/var/lib/hypernode-sign";
 /// The port of the protocol.
 pub const PORT: u16 = 6969;
+/// Where a node listens: at every address.
+const LISTEN: &str = "0.0.0.0:6969";
+/// Address space of the database to begin with.
+const MAP_SIZE: &str = "64MiB";
 /// Longest path of a Unix socket, in bytes: the kernel has 108, one of them a zero.
 pub const SOCKET_PATH_MAX: usize = 107;
 
@@ -55,40 +61,54 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Layers {
     pub raw: Raw,
+    /// The file, when there is one.
+    file: Option<PathBuf>,
     /// What relative paths count from.
     base: PathBuf,
 }
 
 impl Layers {
-    /// Reads all layers but flags.
+    /// Reads all layers but flags; the first thing that is wrong in them is a failure.
     pub fn read(file: Option<&Path>) -> Result<Layers, Failure> {
+        let layers = Layers::read_leniently(file)?;
+        match layers.raw.faults().first() {
+            None => Ok(layers),
+            Some(fault) => Err(fault.failure()),
+        }
+    }
+
+    /// The same, with what is right in a file that is wrong elsewhere.
+    fn read_leniently(file: Option<&Path>) -> Result<Layers, Failure> {
         let default = Path::new(FILE);
+        let file = file.or(default.exists().then_some(default));
         let mut raw = match file {
             Some(file) => Raw::read(file)?,
-            None if default.exists() => Raw::read(default)?,
             None => Raw::default(),
         };
         raw.read_environment(std::env::vars_os());
-        let file = std::path::absolute(file.unwrap_or(default)).map_err(|error| {
-            Failure::new(Exit::Failed, "directory", "the working directory is gone").because(&error)
+        let place = std::path::absolute(file.unwrap_or(default)).map_err(|error| {
+            Failure::new(Exit::Failed, "directory", "the working directory is gone")
+                .because(&error)
+                .action("change to a directory that exists")
         })?;
-        Ok(Layers { raw, base: file.parent().unwrap_or(&file).to_owned() })
+        let base = place.parent().unwrap_or(&place).to_owned();
+        Ok(Layers { raw, file: file.map(Path::to_owned), base })
     }
 
     /// The key file.
     pub fn key(&self) -> PathBuf {
-        self.path(Key::Secret, KEY_FILE)
+        self.path(Key::Secret)
     }
 
     /// The PoW ledger, when there is one to read; an empty text is none.
     pub fn ledger(&self) -> Option<PathBuf> {
-        let setting = self.raw.setting(Key::Ledger).filter(|setting| !setting.text.is_empty());
-        setting.map(|setting| self.base.join(&setting.text))
+        let text = self.text(Key::Ledger).filter(|text| !text.is_empty());
+        text.map(|text| self.base.join(text))
     }
 
     /// Where the node answers commands.
     pub fn api_socket(&self) -> Result<PathBuf, Failure> {
-        let path = self.path(Key::ApiSocket, API_SOCKET);
+        let path = self.path(Key::ApiSocket);
         if path.as_os_str().len() > SOCKET_PATH_MAX {
             let message =
                 format!("{}: the kernel takes {SOCKET_PATH_MAX} bytes at most", path.display());
@@ -98,50 +118,102 @@ impl Layers {
         Ok(path)
     }
 
-    /// The network, by its name or its file.
-    pub fn network(&self) -> Result<Network, Failure> {
-        match self.raw.setting(Key::Network) {
-            None => Ok(Network::main()),
-            Some(setting) if matches!(setting.text.as_str(), "main" | "test") => {
-                choice::load(&setting.text)
-            }
-            Some(setting) => choice::load_file(&self.base.join(&setting.text)),
-        }
-    }
-
     /// Everything a node needs, checked.
     pub fn validate(&self) -> Result<Config, Failure> {
-        let any = Endpoint { ip: Ipv4Addr::UNSPECIFIED, port: PORT };
         Ok(Config {
             network: self.network()?,
             key: self.key(),
-            listen: self.value(Key::Listen, any, endpoint)?,
-            data_dir: self.path(Key::DataDir, DATA_DIR),
-            sign_dir: self.path(Key::SignDir, SIGN_DIR),
+            listen: self.value(Key::Listen, endpoint)?,
+            data_dir: self.path(Key::DataDir),
+            sign_dir: self.path(Key::SignDir),
             api_socket: self.api_socket()?,
             ledger: self.ledger(),
-            map_size: self.value(Key::MapSize, MAP_START_BYTES, size)?,
-            log: self.value(Key::Log, LevelFilter::Info, level)?,
-            lives_with: self.value(Key::LivesWith, None, |text| pid(text).map(Some))?,
+            map_size: self.value(Key::MapSize, size)?,
+            log: self.value(Key::Log, level)?,
+            lives_with: self.value(Key::LivesWith, lives_with)?,
         })
     }
 
-    fn path(&self, key: Key, built_in: &str) -> PathBuf {
-        let text = self.raw.setting(key).map_or(built_in, |setting| setting.text.as_str());
-        self.base.join(text)
+    /// All that is wrong, where [`Layers::validate`] ends at the first.
+    fn faults(&self) -> Vec<Fault> {
+        let values = Key::ALL.into_iter().filter_map(|key| {
+            let failure = match key {
+                Key::Network => self.network().err(),
+                Key::Listen => self.value(key, endpoint).err(),
+                Key::ApiSocket => self.api_socket().err(),
+                Key::MapSize => self.value(key, size).err(),
+                Key::Log => self.value(key, level).err(),
+                Key::LivesWith => self.value(key, lives_with).err(),
+                Key::Secret | Key::DataDir | Key::SignDir | Key::Ledger => None,
+            }?;
+            // What is built in is right: only what is set somewhere can be wrong.
+            let place = self.raw.setting(key)?.place.clone();
+            Some(Fault::value(place, key, &failure))
+        });
+        self.raw.faults().iter().cloned().chain(values).collect()
     }
 
-    fn value<T>(
-        &self,
-        key: Key,
-        built_in: T,
-        parse: fn(&str) -> Result<T, String>,
-    ) -> Result<T, Failure> {
-        let Some(Setting { text, place }) = self.raw.setting(key) else { return Ok(built_in) };
-        parse(text).map_err(|why| {
+    /// What counts for a key, and where it was read; nothing when it is built in, or not set at all.
+    fn effective(&self, key: Key) -> (Option<String>, Option<&Place>) {
+        let place = self.raw.setting(key).map(|setting| &setting.place);
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        let value = match key {
+            Key::Network => self.text(key).map(|text| match text {
+                "main" | "test" => text.to_owned(),
+                file => path(self.base.join(file)),
+            }),
+            Key::Secret | Key::DataDir | Key::SignDir | Key::ApiSocket => {
+                Some(path(self.path(key)))
+            }
+            Key::Ledger => self.ledger().map(path),
+            Key::Listen | Key::MapSize | Key::Log | Key::LivesWith => {
+                self.text(key).map(str::to_owned)
+            }
+        };
+        (value, place)
+    }
+
+    /// The network, by its name or its file.
+    pub fn network(&self) -> Result<Network, Failure> {
+        match self.text(Key::Network).unwrap_or_default() {
+            name @ ("main" | "test") => choice::load(name),
+            file => choice::load_file(&self.base.join(file)),
+        }
+    }
+
+    /// What is set for a key, or built in.
+    fn text(&self, key: Key) -> Option<&str> {
+        self.raw.setting(key).map(|setting| setting.text.as_str()).or(built_in(key))
+    }
+
+    fn path(&self, key: Key) -> PathBuf {
+        self.base.join(self.text(key).unwrap_or_default())
+    }
+
+    /// What a text means; the place is told when it means nothing.
+    fn value<T>(&self, key: Key, parse: fn(&str) -> Result<T, String>) -> Result<T, Failure> {
+        parse(self.text(key).unwrap_or_default()).map_err(|why| {
+            let setting = self.raw.setting(key);
+            let place = setting.map_or("built in".to_owned(), |setting| setting.place.to_string());
             let message = format!("{place}: {}: {why}", key.name());
             Failure::new(Exit::Configuration, "configuration", message)
+                .action("correct it; `hypernode config example` shows every key")
         })
+    }
+}
+
+/// The text that counts for a key which nobody sets; nothing where a node does without.
+fn built_in(key: Key) -> Option<&'static str> {
+    match key {
+        Key::Network => Some("main"),
+        Key::Secret => Some(KEY_FILE),
+        Key::Listen => Some(LISTEN),
+        Key::DataDir => Some(DATA_DIR),
+        Key::SignDir => Some(SIGN_DIR),
+        Key::ApiSocket => Some(API_SOCKET),
+        Key::MapSize => Some(MAP_SIZE),
+        Key::Log => Some("info"),
+        Key::Ledger | Key::LivesWith => None,
     }
 }
 
@@ -177,13 +249,20 @@ fn level(text: &str) -> Result<LevelFilter, String> {
     }
 }
 
-fn pid(text: &str) -> Result<u32, String> {
-    u32::try_from(whole(text)?).map_err(|_| format!("{text} is no process"))
+/// The number of a process; nothing when none is set.
+fn lives_with(text: &str) -> Result<Option<u32>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    u32::try_from(whole(text)?).map(Some).map_err(|_| format!("{text} is no process"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+    use crate::shell::store::MAP_START_BYTES;
 
     #[test]
     fn values_are_read_strictly() {
@@ -199,7 +278,16 @@ mod tests {
             assert!(size(bad).is_err(), "{bad:?}");
         }
         assert!(level("INFO").is_err());
-        assert_eq!(pid("12"), Ok(12));
-        assert!(pid("4294967296").is_err());
+        assert_eq!((lives_with("12"), lives_with("")), (Ok(Some(12)), Ok(None)));
+        assert!(lives_with("4294967296").is_err());
+    }
+
+    #[test]
+    fn what_is_built_in_is_right() {
+        let layers = Layers { raw: Raw::default(), file: None, base: "/".into() };
+        let config = layers.validate().expect("it is right");
+        assert_eq!(config.listen, Endpoint { ip: Ipv4Addr::UNSPECIFIED, port: PORT });
+        assert_eq!(config.map_size, MAP_START_BYTES);
+        assert_eq!(layers.faults(), Vec::new());
     }
 }

@@ -35,7 +35,8 @@ pub enum Exit {
 }
 
 impl Exit {
-    const ALL: [Exit; 13] = [
+    /// All of them, in the order of their codes.
+    pub const ALL: [Exit; 13] = [
         Exit::Done,
         Exit::Failed,
         Exit::Usage,
@@ -50,6 +51,25 @@ impl Exit {
         Exit::Permission,
         Exit::Configuration,
     ];
+
+    /// What it says, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "Done, healthy.",
+            Exit::Failed => "It did not work out.",
+            Exit::Usage => "The arguments make no sense.",
+            Exit::NotRunning => "`status`: there is no node to ask.",
+            Exit::Damaged => "The database, the sign state or an export is damaged.",
+            Exit::Missing => "A key or a file is missing.",
+            Exit::Unreachable => "The node cannot be reached.",
+            Exit::Bug => "A bug: please report it.",
+            Exit::Storage => "The disk is full, or it fails.",
+            Exit::Later => "The clock is not trusted or the chain is being fetched: try later.",
+            Exit::Elsewhere => "The key signs elsewhere: stay down.",
+            Exit::Permission => "A key or socket is not for this user, or for too many.",
+            Exit::Configuration => "The configuration is wrong.",
+        }
+    }
 
     /// The exit of a code of the table; one that is not in it is our bug.
     pub fn from_code(code: u8) -> Exit {

@@ -60,14 +60,19 @@ impl Failure {
         self.exit
     }
 
+    /// What went wrong, without what to do.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it, when that is known.
+    pub fn advice(&self) -> Option<&str> {
+        self.action.as_deref()
+    }
+
     /// Whether there is no node to ask.
     pub fn is_not_running(&self) -> bool {
         self.code == "not_running"
-    }
-
-    /// What went wrong, and what to do about it.
-    pub fn parts(&self) -> (&str, Option<&str>) {
-        (&self.message, self.action.as_deref())
     }
 
     /// The same failure where another exit code is due.

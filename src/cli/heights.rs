@@ -173,6 +173,7 @@ mod tests {
             clock_offset_ms: None,
             connected_ms: 0,
             bytes_received: 0,
+            unanswered: 0,
         }
     }
 

@@ -66,11 +66,25 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock, or says who has it. A process that was killed may hold it until the system has cleaned up after
     /// it, so who restarts a node at once waits a moment.
-    #[allow(clippy::disallowed_methods, reason = "nothing else runs before the lock is taken")]
     pub fn acquire(path: &Path) -> Result<Lock, LockError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path).map_err(LockError::Io)?;
+        Lock::take(options.open(path).map_err(LockError::Io)?)
+    }
+
+    /// Takes the lock of a directory that is only to be read, which may be a copy, or on a medium that cannot be
+    /// written. Nothing when there is no file to lock: then nobody has it.
+    pub fn acquire_to_read(path: &Path) -> Result<Option<Lock>, LockError> {
+        let writable = OpenOptions::new().read(true).write(true).open(path);
+        match writable.or_else(|_| File::open(path)) {
+            Ok(file) => Lock::take(file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LockError::Io(error)),
+        }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "nothing else runs before the lock is taken")]
+    fn take(file: File) -> Result<Lock, LockError> {
         let mut locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
         for _ in 0..LOCK_TRIES {
             if locked != Err(rustix::io::Errno::WOULDBLOCK) {

@@ -133,9 +133,7 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::SlotMissed { round, slot, why } => {
             (Level::Warn, format!("missed our slot {slot} of round {round}: {why}"))
         }
-        Note::SignatureRefused { asked } => {
-            (Level::Warn, format!("no second signature for {asked}"))
-        }
+        Note::SignatureRefused { asked } => (Level::Warn, refused_line(asked)),
         Note::ViewEntered { index, view } => {
             (Level::Info, format!("sealing: view {view} of seal {index}"))
         }
@@ -153,9 +151,7 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::KeyElsewhere { trace } => {
             (Level::Error, format!("somebody else signs with our key: {trace}"))
         }
-        Note::Halted { code: _, index } => {
-            (Level::Error, format!("halted at seal {index}: see `hypernode halt show`"))
-        }
+        Note::Halted { code: _, index } => (Level::Error, halted_line(*index)),
         Note::BlockRefused { point, why } => {
             (Level::Warn, format!("block {} refused: {why}", name(point)))
         }
@@ -170,13 +166,12 @@ pub fn note_line(note: &Note) -> (Level, String) {
             (Level::Debug, format!("connection {}{} closed: {reason}", peer.0, whose(*key)))
         }
         Note::PeerSetAside { key, endpoint, reason, for_ms } => {
-            let (whose, seconds) = (whose(*key), for_ms.div_ceil(1000));
             let fate = match key {
-                Some(_) => format!("set aside for {seconds} s"),
+                Some(_) => format!("set aside for {} s", for_ms.div_ceil(1000)),
                 // Who it is was not known yet.
                 None => "dropped".to_owned(),
             };
-            (Level::Warn, format!("{endpoint}{whose} {fate}: {reason}"))
+            (Level::Warn, format!("{endpoint}{} {fate}: {reason}", whose(*key)))
         }
         Note::ClockStepped { ms } => (Level::Warn, format!("the clock was set by {ms} ms")),
         Note::ClockTrust { distrust: None } => {
@@ -190,6 +185,14 @@ pub fn note_line(note: &Note) -> (Level, String) {
         Note::LedgerState { height, readable } => ledger_line(*height, *readable),
         Note::LedgerRolledBack { height, blocks } => rolled_back_line(*height, *blocks),
     }
+}
+
+fn halted_line(index: u64) -> String {
+    format!("halted at seal {index}: see `hypernode halt show`")
+}
+
+fn refused_line(asked: &SignRecord) -> String {
+    format!("no second signature for {asked}")
 }
 
 fn rolled_back_line(height: u64, blocks: u32) -> (Level, String) {

@@ -23,17 +23,23 @@ use heed::types::Bytes;
 use heed::{Database, Env, EnvOpenOptions, MdbError, PutFlags, RwTxn, WithoutTls};
 
 pub use self::error::StoreError;
+pub use self::inspect::{Depth, Extent, Inspection, inspect};
 use self::layout::Part;
 pub use self::reader::StoreReader;
+pub use self::walk::{Flaw, Flaws};
 use crate::machine::records::Batch;
 use crate::shell::crash;
 use crate::shell::directory::{self, Lock};
 use crate::types::hash::Hash;
 
 mod error;
+mod inspect;
 mod layout;
+mod pages;
 mod reader;
+mod review;
 mod value;
+mod walk;
 
 /// Size of the map to begin with: some 10,000 blocks.
 pub const MAP_START_BYTES: u64 = 64 * 1024 * 1024;

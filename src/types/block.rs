@@ -97,5 +97,10 @@ pub fn messages_root(ids: &[TxId]) -> Hash {
 /// Hash of genesis: H("genesis", network_id). Genesis is a point without a header, at height 0 in the round before
 /// the first.
 pub fn genesis(network: &Network) -> Point {
-    Point { height: Height(0), hash: BlockHash(hash("genesis", &[&network.id().0])) }
+    genesis_of(&network.id())
+}
+
+/// The same of a network of which only the id is known.
+pub fn genesis_of(network_id: &Hash) -> Point {
+    Point { height: Height(0), hash: BlockHash(hash("genesis", &[&network_id.0])) }
 }

@@ -12,33 +12,33 @@ use hypernode::sim::{self, Options};
 use serde_json::Value;
 
 /// A run of the binary with nothing of ours in its environment.
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hypernode"));
     command.args(arguments).env_clear().stdin(Stdio::null());
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
+pub fn run(arguments: &[&str]) -> Output {
     command(arguments).output().expect("the binary starts")
 }
 
-fn stdout(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("output is text")
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("messages are text")
 }
 
 /// What a command prints that ends well.
-fn good(arguments: &[&str]) -> String {
+pub fn good(arguments: &[&str]) -> String {
     let output = run(arguments);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
     stdout(&output)
 }
 
 /// The one line on standard error of a command that ends with `code`; standard output stays empty.
-fn bad(code: i32, arguments: &[&str]) -> String {
+pub fn bad(code: i32, arguments: &[&str]) -> String {
     let output = run(arguments);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
     assert_eq!(stdout(&output), "", "{arguments:?}");
@@ -48,7 +48,7 @@ fn bad(code: i32, arguments: &[&str]) -> String {
 }
 
 /// The JSON error of a command that ends with `code`; standard error stays empty.
-fn bad_json(code: i32, arguments: &[&str]) -> Value {
+pub fn bad_json(code: i32, arguments: &[&str]) -> Value {
     let output = run(arguments);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
     assert_eq!(stderr(&output), "", "{arguments:?}");
@@ -59,7 +59,7 @@ fn bad_json(code: i32, arguments: &[&str]) -> Value {
     value["error"].clone()
 }
 
-fn json(text: &str) -> Value {
+pub fn json(text: &str) -> Value {
     assert_eq!(text.lines().count(), 1, "one object on one line: {text}");
     serde_json::from_str(text).expect("JSON")
 }

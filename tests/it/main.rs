@@ -2,7 +2,10 @@
 
 mod cli;
 mod cluster;
+mod completions;
+mod config;
 mod crash;
+mod damage;
 mod disk;
 mod draw;
 mod elsewhere;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::fault::Fault;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::file;
@@ -100,10 +101,12 @@ pub struct Setting {
 #[derive(Debug, Default)]
 pub struct Raw {
     settings: BTreeMap<Key, Setting>,
+    /// What could not be taken in, in the order of the files and their lines.
+    faults: Vec<Fault>,
 }
 
 impl Raw {
-    /// The file and `conf.d/*.toml` beside it, by name.
+    /// The file and `conf.d/*.toml` beside it, by name. What is wrong in them is in [`Raw::faults`].
     pub fn read(file: &Path) -> Result<Raw, Failure> {
         let mut raw = Raw::default();
         raw.read_file(file)?;
@@ -111,6 +114,11 @@ impl Raw {
             raw.read_file(&file)?;
         }
         Ok(raw)
+    }
+
+    /// What is wrong with the files, before anybody asks what the texts mean.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
     }
 
     /// What is set for a key.
@@ -138,38 +146,53 @@ impl Raw {
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), Failure> {
-        let text = file::read(path, FILE_MAX, "configuration")?;
-        let line = |start: usize| text[..start].matches('\n').count() + 1;
-        let wrong = |line: usize, why: String| {
-            Failure::new(
-                Exit::Configuration,
-                "configuration",
-                format!("{}:{line}: {why}", path.display()),
-            )
-        };
-        let table = DeTable::parse(&text).map_err(|error| {
-            let at = error.span().map_or(1, |span| line(span.start));
-            wrong(at, error.message().to_owned())
+        let text = file::read(path, FILE_MAX, "configuration").map_err(|failure| {
+            failure
+                .action("name one that can be read with --config, or make it with `hypernode init`")
         })?;
+        let line = |start: usize| {
+            let before = text.as_bytes().get(..start).unwrap_or_default();
+            before.iter().filter(|byte| **byte == b'\n').count() + 1
+        };
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        let mut faults: BTreeMap<usize, Fault> = BTreeMap::new();
+        for error in errors {
+            let at = error.span().map_or(1, |span| line(span.start));
+            let place = Place::Line(path.to_owned(), at);
+            // The first error of a line is the cause of those behind it.
+            faults.entry(at).or_insert_with(|| Fault::syntax(place, error.message()));
+        }
         for (name, value) in table.get_ref() {
             let at = line(name.span().start);
-            let key = Key::of(name.get_ref()).ok_or_else(|| {
-                let known = nearest(name.get_ref(), &Key::ALL.map(Key::name));
-                wrong(at, format!("unknown key {:?}", name.get_ref()))
-                    .action(format!("the nearest known key is {known:?}"))
-            })?;
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.clone().into_owned(),
-                DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
-                other => {
-                    let found = other.type_str();
-                    return Err(wrong(at, format!("{}: a text is due, not a {found}", key.name())));
-                }
-            };
             let place = Place::Line(path.to_owned(), at);
-            self.settings.insert(key, Setting { text, place });
+            if faults.contains_key(&at) {
+                continue;
+            }
+            match setting(name.get_ref(), value.get_ref(), place) {
+                Ok((key, setting)) => {
+                    self.settings.insert(key, setting);
+                }
+                Err(fault) => {
+                    faults.insert(at, fault);
+                }
+            }
         }
+        self.faults.extend(faults.into_values());
         Ok(())
+    }
+}
+
+/// What a line of a file sets.
+fn setting(name: &str, value: &DeValue<'_>, place: Place) -> Result<(Key, Setting), Fault> {
+    let Some(key) = Key::of(name) else {
+        return Err(Fault::unknown(place, name, nearest(name, &Key::ALL.map(Key::name))));
+    };
+    match value {
+        DeValue::String(text) => Ok((key, Setting { text: text.clone().into_owned(), place })),
+        DeValue::Integer(number) if number.radix() == 10 => {
+            Ok((key, Setting { text: number.as_str().to_owned(), place }))
+        }
+        other => Err(Fault::kind(place, key, other.type_str())),
     }
 }
 
@@ -182,7 +205,9 @@ fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
             let message = format!("{} cannot be read", folder.display());
-            return Err(Failure::new(Exit::Configuration, "file", message).because(&error));
+            return Err(Failure::new(Exit::Configuration, "file", message)
+                .because(&error)
+                .action("let the user of the node read it"));
         }
     };
     let is_toml = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml");
@@ -190,7 +215,8 @@ fn drop_ins(file: &Path) -> Result<Vec<PathBuf>, Failure> {
         entries.flatten().map(|entry| entry.path()).filter(is_toml).collect();
     if files.len() > FILES_MAX {
         let message = format!("{} holds more than {FILES_MAX} files", folder.display());
-        return Err(Failure::new(Exit::Configuration, "configuration", message));
+        return Err(Failure::new(Exit::Configuration, "configuration", message)
+            .action("put their lines together"));
     }
     files.sort();
     Ok(files)

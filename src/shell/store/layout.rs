@@ -45,6 +45,19 @@ pub(super) fn meta(name: &str) -> Vec<u8> {
     [&[META], name.as_bytes()].concat()
 }
 
+/// Table and key of a place; nothing for a record of our own, and where no record can be.
+pub(super) fn parse(place: &[u8]) -> Option<(Table, Vec<u8>)> {
+    Table::ALL.into_iter().find_map(|table| match Part::of(table).look(place) {
+        Look::Ours(key) => Some((table, key)),
+        Look::Other { .. } | Look::Outside => None,
+    })
+}
+
+/// The name of a record of our own about the database.
+pub(super) fn parse_meta(place: &[u8]) -> Option<&[u8]> {
+    place.strip_prefix(&[META])
+}
+
 impl Part {
     pub(super) fn of(table: Table) -> Part {
         match table {
@@ -163,5 +176,8 @@ mod tests {
         ];
         assert!(places.is_sorted(), "{places:?}");
         assert_eq!(Part::of(Table::Main).place(&[0; 7]), None);
+        assert_eq!(parse(&places[4]), Some((Table::Headers, key(7, b"a"))));
+        assert_eq!((parse(&places[0]), parse_meta(&places[0])), (None, Some(b"format".as_slice())));
+        assert_eq!(parse(&[CHAIN, 1, 2]), None);
     }
 }
