@@ -272,12 +272,14 @@ impl Stage {
     /// Whether there are living nodes, and all of them share one tip.
     fn is_agreed(&self, tips: &[Option<Point>]) -> bool {
         let common = common_tip(tips);
-        let agrees = |(tip, life): (&Option<Point>, &Life)| match (tip, life) {
-            (Some(_), _) => *tip == common,
+        let agrees = |node: usize| match (tips[node], self.lives[node]) {
+            (tip @ Some(_), _) => tip == common,
             (None, Life::Running) => false,
-            (None, Life::Stopped | Life::Ended(_)) => true,
+            (None, Life::Stopped) => true,
+            // One that a person has started again answers: its next answer is waited for.
+            (None, Life::Ended(_)) => self.record.status(node).is_none(),
         };
-        common.is_some() && tips.iter().zip(&self.lives).all(agrees)
+        common.is_some() && (0..tips.len()).all(agrees)
     }
 
     fn finish(
