@@ -9,7 +9,11 @@ use super::config::Layers;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
+use crate::machine::status::Status;
 use crate::shell::client::{self, Answer, ClientError};
+use crate::shell::document::{HeadersDocument, StatusDocument};
+use crate::types::block::Point;
+use crate::types::clock::Height;
 
 /// The interface of one node.
 #[derive(Debug)]
@@ -55,6 +59,23 @@ impl Api {
     /// An answer as a value.
     pub fn value<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         parse(&self.text(path)?)
+    }
+
+    /// The status of the node; why there is none when its storage failed.
+    pub fn status(&self) -> Result<Status, Failure> {
+        let StatusDocument { status, cause, .. } = self.value("/v1/status")?;
+        status.ok_or_else(|| {
+            let message = cause.unwrap_or_else(|| "the storage failed".to_owned());
+            Failure::new(Exit::Storage, "storage", message)
+        })
+    }
+
+    /// The block of the best chain at a height; nothing above its tip.
+    pub fn point_at(&self, height: Height) -> Result<Option<Point>, Failure> {
+        let path = format!("/v1/headers?start={height}&count=1");
+        let answer: HeadersDocument = self.value(&path)?;
+        let hash = answer.headers.first().and_then(|header| header.hash);
+        Ok(hash.map(|hash| Point { height, hash }))
     }
 
     /// Prints the answer as it is, which is the JSON form of most commands.

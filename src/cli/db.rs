@@ -1,6 +1,5 @@
 //! `db stat|check`: what is in the database of a stopped node, and whether it is what was written.
 
-use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
@@ -10,6 +9,7 @@ use super::config::Layers;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
+use super::progress::Progress;
 use super::table::Table;
 use crate::machine::records;
 use crate::shell::driver::RunError;
@@ -175,9 +175,14 @@ impl Subject {
                 "name the configuration of the node with --config, or the directory with --data-dir",
             ));
         }
-        let mut progress = Progress::new();
-        let found = inspect(&dir, network, depth, &mut |done, all| progress.show(done, all));
-        progress.end();
+        let (mut progress, mut shown) = (Progress::new(), None);
+        let found = inspect(&dir, network, depth, &mut |done, all| {
+            let percent = done.saturating_mul(100) / all.max(1);
+            if shown.replace(percent) != Some(percent) {
+                progress.show(format_args!("checked {percent} %"));
+            }
+        });
+        drop(progress);
         Ok(Subject { found: found.map_err(refused)?, dir })
     }
 
@@ -293,31 +298,4 @@ fn refused(error: StoreError) -> Failure {
     let error = RunError::Store(error);
     let exit = Exit::from_code(error.exit_code());
     Failure::new(exit, error.code(), "the database cannot be read").because(&error).action(action)
-}
-
-/// Percent of the pages, on a terminal only.
-struct Progress {
-    terminal: bool,
-    shown: Option<usize>,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        Progress { terminal: io::stderr().is_terminal(), shown: None }
-    }
-
-    fn show(&mut self, done: usize, all: usize) {
-        let percent = done.saturating_mul(100) / all.max(1);
-        if self.terminal && self.shown != Some(percent) {
-            self.shown = Some(percent);
-            // Nobody can be told when a terminal fails.
-            let _ = write!(io::stderr(), "\rchecked {percent} %");
-        }
-    }
-
-    fn end(&self) {
-        if self.shown.is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
 }

@@ -12,7 +12,7 @@ use super::failure::{Failure, Outcome};
 use super::output::Output;
 use super::style::Style;
 use crate::machine::status::{Duties as Report, Duty, Status};
-use crate::shell::document::{RoundDocument, SlotState, StatusDocument};
+use crate::shell::document::{RoundDocument, SlotState};
 use crate::types::clock::{Round, Slot, Timestamp};
 
 /// Show the slots of a node: which it will forge, which it forged, which it missed and why.
@@ -57,11 +57,7 @@ impl Duties {
     /// Prints them.
     pub fn run(self, out: &mut Output) -> Outcome {
         let api = Api::choose(self.api.as_deref(), self.config.as_deref())?;
-        let answer: StatusDocument = api.value("/v1/status")?;
-        let Some(status) = answer.status else {
-            let message = answer.cause.unwrap_or_else(|| "the storage failed".to_owned());
-            return Err(Failure::new(Exit::Storage, "storage", message));
-        };
+        let status = api.status()?;
         let will_forge = to_come(&api, &status)?;
         let Status { masternode, time, .. } = status;
         let Report { forged, missed, recent, .. } = status.duties;
@@ -91,6 +87,17 @@ fn to_come(api: &Api, status: &Status) -> Result<Vec<ToCome>, Failure> {
     Ok(all)
 }
 
+/// What became of a slot of ours.
+pub fn line(duty: &Duty, style: Style) -> String {
+    let Duty { round, slot, forged, missed } = duty;
+    let outcome = match (forged, missed) {
+        (Some(hash), _) => style.good(format_args!("forged {}", hash.0.short())),
+        (None, Some(why)) => style.bad(format_args!("missed: {why}")),
+        (None, None) => "unknown".to_owned(),
+    };
+    format!("round {round} slot {slot}  {outcome}")
+}
+
 impl Answer {
     fn text(&self, now: Timestamp, style: Style) -> String {
         let mut lines = Vec::new();
@@ -111,14 +118,7 @@ impl Answer {
         let missed = format!("missed {missed}");
         let missed = if self.missed > 0 { style.warn(missed) } else { missed };
         lines.push(format!("since start  forged {forged}, {missed}"));
-        for Duty { round, slot, forged, missed } in recent.iter().rev() {
-            let outcome = match (forged, missed) {
-                (Some(hash), _) => style.good(format_args!("forged {}", hash.0.short())),
-                (None, Some(why)) => style.bad(format_args!("missed: {why}")),
-                (None, None) => "unknown".to_owned(),
-            };
-            lines.push(format!("round {round} slot {slot}  {outcome}"));
-        }
+        lines.extend(recent.iter().rev().map(|duty| line(duty, style)));
         lines.join("\n")
     }
 }

@@ -10,10 +10,10 @@ use smol::Timer;
 use super::api::Api;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
+use super::interrupt::Interrupt;
 use super::number::whole;
 use super::output::{Output, note};
-use crate::shell::document::{BlockDocument, BlocksDocument, HeadersDocument, StatusDocument};
-use crate::shell::host::StopSignal;
+use crate::shell::document::{BlockDocument, BlocksDocument, StatusDocument};
 use crate::types::block::Point;
 use crate::types::clock::Height;
 
@@ -60,9 +60,7 @@ impl Follow {
     /// Prints until it is stopped, or its reader has gone.
     pub fn run(self, out: &mut Output) -> Outcome {
         let api = Api::choose(self.api.as_deref(), self.config.as_deref())?;
-        let mut signal = StopSignal::new().map_err(|error| {
-            Failure::new(Exit::Failed, "signals", "cannot wait for signals").because(&error)
-        })?;
+        let interrupt = Interrupt::new()?;
         let next = match self.from {
             Some(from) => Height(from),
             None => tip(&api)?.next(),
@@ -89,11 +87,7 @@ impl Follow {
                 }
             }
         };
-        let stopped = async {
-            signal.next().await;
-            Ok(Exit::Done)
-        };
-        smol::block_on(smol::future::or(stopped, follow))
+        interrupt.or(follow)
     }
 }
 
@@ -105,14 +99,8 @@ fn tip(api: &Api) -> Result<Height, Failure> {
 impl Printed {
     /// Prints what is new; whether there may be more.
     fn look(&mut self, api: &Api, out: &mut Output) -> Result<bool, Failure> {
-        let hash_at = |height: Height| {
-            let path = format!("/v1/headers?start={height}&count=1");
-            let answer: HeadersDocument = api.value(&path)?;
-            Ok(answer.headers.first().and_then(|header| header.hash))
-        };
-        if let Some(rolled_back) =
-            self.go_back(|point| Ok(hash_at(point.height)? == Some(point.hash)))?
-        {
+        let counts = |point: &Point| Ok(api.point_at(point.height)? == Some(*point));
+        if let Some(rolled_back) = self.go_back(counts)? {
             out.json("rolled_back", &rolled_back)?;
             out.flush()?;
         }

@@ -13,7 +13,7 @@ use super::number::count;
 use super::output::Output;
 use super::table::Table;
 use crate::machine::status::PeerStatus;
-use crate::shell::document::{HeadersDocument, PeersDocument, StatusDocument};
+use crate::shell::document::PeersDocument;
 use crate::types::block::Point;
 use crate::types::clock::Height;
 
@@ -76,12 +76,8 @@ impl Heights {
         let api = Api::choose(self.api.as_deref(), self.config.as_deref())?;
         let peers: PeersDocument = api.value("/v1/peers")?;
         // Asked afterwards, so that a block that came in between is not taken for a fork.
-        let status: StatusDocument = api.value("/v1/status")?;
-        let Some(status) = status.status else {
-            let message = status.cause.unwrap_or_else(|| "the storage failed".to_owned());
-            return Err(Failure::new(Exit::Storage, "storage", message));
-        };
-        let answer = Answer::new(status.tip.point, &peers.peers, |height| at(&api, height))?;
+        let own = api.status()?.tip.point;
+        let answer = Answer::new(own, &peers.peers, |height| api.point_at(height))?;
         if self.json {
             out.json("heights", &answer)?;
         } else {
@@ -89,14 +85,6 @@ impl Heights {
         }
         Ok(Exit::Done)
     }
-}
-
-/// Our block at a height.
-fn at(api: &Api, height: Height) -> Result<Option<Point>, Failure> {
-    let path = format!("/v1/headers?start={height}&count=1");
-    let answer: HeadersDocument = api.value(&path)?;
-    let hash = answer.headers.first().and_then(|header| header.hash);
-    Ok(hash.map(|hash| Point { height, hash }))
 }
 
 impl Answer {

@@ -127,12 +127,7 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     put("sync", sync(&report.sync, style));
     put("duties", duties(&report.duties, report.time.0, style));
     for duty in report.duties.recent.iter().rev().take(DUTIES_SHOWN) {
-        let outcome = match (duty.forged, duty.missed) {
-            (Some(hash), _) => style.good(format_args!("forged {}", hash.0.short())),
-            (None, Some(why)) => style.bad(format_args!("missed: {why}")),
-            (None, None) => "unknown".to_owned(),
-        };
-        put("", format!("round {} slot {}  {outcome}", duty.round, duty.slot));
+        put("", super::duties::line(duty, style));
     }
     let peers = report.peers;
     put("peers", format!("{} dialled, {} accepted", peers.dialled, peers.accepted));

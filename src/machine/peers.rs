@@ -250,7 +250,7 @@ impl Peers {
         self.due = Monotonic(0);
         turn.out.close(id, reason);
         turn.out.note(Note::PeerClosed { peer: id, key: peer.key, reason });
-        let end = End::of_bye(peer.endpoint, reason, true, turn.now.mono);
+        let end = End::of_bye(peer.endpoint, reason, turn.now.mono);
         self.ends.add(End { dialled: peer.dialled, key: peer.key, ..end });
         if peer.dialled {
             // As after a failure: whatever made us close may be there for a while.

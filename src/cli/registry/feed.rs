@@ -10,14 +10,13 @@ use smol::Timer;
 
 use super::{failure, ledger_of};
 use crate::cli::choice;
-use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::number::whole;
 use crate::cli::output::{Output, note};
 use crate::machine::ledger::{Follower, LedgerFault, LedgerNews};
 use crate::rules::registration::Verdict;
 use crate::rules::registry::Applied;
-use crate::shell::host::StopSignal;
 use crate::shell::ledger::LedgerFile;
 use crate::types::pow::PowBlock;
 
@@ -75,9 +74,7 @@ impl Feed {
     pub fn run(self, out: &mut Output) -> Outcome {
         let network = choice::load(&self.network)?;
         let path = ledger_of(self.ledger)?;
-        let mut signal = StopSignal::new().map_err(|error| {
-            Failure::new(Exit::Failed, "signals", "cannot wait for signals").because(&error)
-        })?;
+        let interrupt = Interrupt::new()?;
         let mut file = LedgerFile::new(&path);
         let mut follower = Follower::new(Rc::new(network));
         let mut watch = Watch { json: self.json, ip: self.ip, above: self.height };
@@ -106,11 +103,7 @@ impl Feed {
                 }
             }
         };
-        let stopped = async {
-            signal.next().await;
-            Ok(Exit::Done)
-        };
-        smol::block_on(smol::future::or(stopped, follow))
+        interrupt.or(follow)
     }
 }
 

@@ -1,6 +1,5 @@
 //! A whole ledger, read once from its start for a command.
 
-use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use super::failure;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::output::note;
+use crate::cli::progress::Progress;
 use crate::machine::ledger::{LedgerNews, Mark};
 use crate::rules::cut::Cut;
 use crate::rules::registration::Verdict;
@@ -150,38 +150,11 @@ fn read(file: &mut LedgerFile, mut wants: impl FnMut(&PowBlock) -> bool) -> Resu
                 }
                 if let Some(last) = blocks.last() {
                     tip = Some(last.mark());
-                    progress.show(last.height);
+                    progress.show(format_args!("reading the ledger: block {} ", last.height));
                 }
             }
             LedgerNews::Anew | LedgerNews::Gone { .. } => return Ok(false),
             LedgerNews::Fault(fault) => return Err(failure(file.path(), &fault)),
-        }
-    }
-}
-
-/// How far it is, on a terminal.
-struct Progress {
-    is_shown: bool,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        Progress { is_shown: false }
-    }
-
-    fn show(&mut self, height: u64) {
-        if stderr().is_terminal() {
-            self.is_shown = true;
-            // Nobody is there to be told that it fails.
-            let _ = write!(stderr(), "\rreading the ledger: block {height} ");
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.is_shown {
-            let _ = write!(stderr(), "\r\x1b[K");
         }
     }
 }

@@ -39,10 +39,10 @@ pub struct End {
 }
 
 impl End {
-    /// A connection ended for one of the reasons that a bye may give.
-    pub fn of_bye(endpoint: Endpoint, reason: ByeReason, by_us: bool, at: Monotonic) -> End {
+    /// We ended a connection for one of the reasons that a bye may give.
+    pub fn of_bye(endpoint: Endpoint, reason: ByeReason, at: Monotonic) -> End {
         let (code, message) = (reason.code(), reason.to_string());
-        End { endpoint, dialled: false, key: None, by_us, code, message, at, count: 1 }
+        End { endpoint, dialled: false, key: None, by_us: true, code, message, at, count: 1 }
     }
 
     fn is_like(&self, other: &End) -> bool {
@@ -90,7 +90,7 @@ mod tests {
         let mut ends = Ends::default();
         let end = |ip: u8, reason, at| {
             let endpoint = Endpoint { ip: [9, 9, 9, ip].into(), port: at };
-            End::of_bye(endpoint, reason, true, Monotonic(u64::from(at)))
+            End::of_bye(endpoint, reason, Monotonic(u64::from(at)))
         };
         for at in 0..1_000 {
             ends.add(end(1, ByeReason::Budget, at));
