@@ -25,7 +25,7 @@ use crate::types::key::PublicKey;
 use crate::types::sign::{Doubt, SignRecord, SignState, Standing};
 
 mod error;
-mod page;
+pub mod page;
 
 /// Its name in its directory.
 const FILE: &str = "sign-state";
@@ -115,6 +115,8 @@ impl Guard {
             // Another process may be as far.
             let made = OpenOptions::new().write(true).create_new(true).open(&draft);
             made.map(|_| ()).or_else(not_twice).map_err(io("make"))?;
+            // Or a power cut may leave the lock alone, and a new key would look used.
+            directory::sync(dir).map_err(io("make"))?;
         }
         let lock = take_lock(&path, &lock_path)?;
         if let (false, Some(standing)) = (path.try_exists().map_err(io("open"))?, missing) {
@@ -213,8 +215,8 @@ fn place(file: &File) -> io::Result<u64> {
     Ok(nanos.unwrap_or(metadata.ino()))
 }
 
-/// The newest content of the whole pages.
-fn newest(path: &Path, bytes: &[u8]) -> Result<Content, GuardError> {
+/// The newest content of the whole pages in the bytes of a file.
+pub fn newest(path: &Path, bytes: &[u8]) -> Result<Content, GuardError> {
     let damaged = |what| GuardError::Damaged { path: path.to_path_buf(), what };
     if bytes.len() != FILE_BYTES {
         return Err(damaged("it has not its length"));

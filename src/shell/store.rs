@@ -35,6 +35,7 @@ use crate::types::hash::Hash;
 mod error;
 mod inspect;
 mod layout;
+mod make;
 mod pages;
 mod reader;
 mod review;
@@ -56,6 +57,9 @@ const RESERVE_MIN_BYTES: u64 = 128 * 1024;
 const RESERVE_BYTES: u64 = 1024 * 1024;
 /// Zeros written at once. They are part of the binary, byte for byte.
 static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
+
+/// The file that LMDB keeps everything in.
+const DATA: &str = "data.mdb";
 
 /// Version of the layout and of what is in it.
 const FORMAT: u32 = 1;
@@ -91,6 +95,7 @@ impl Store {
         let dir = dir.join("chain");
         directory::make(&dir).map_err(|error| StoreError::io(&dir, "make", error))?;
         let lock = Lock::acquire(&dir.join("lock")).map_err(|e| StoreError::lock(&dir, e))?;
+        make::make_once(&dir, MAP_ROOM_BYTES)?;
         let mut store = Store {
             dir,
             network_id,
@@ -152,7 +157,7 @@ impl Store {
     fn attach(&mut self) -> Result<bool, StoreError> {
         // Closed first: a file can be open only once.
         self.open = None;
-        let length = fs::metadata(self.dir.join("data.mdb")).map_or(0, |file| file.len());
+        let length = fs::metadata(self.dir.join(DATA)).map_or(0, |file| file.len());
         let bytes = self.map_bytes.max(length.saturating_add(MAP_ROOM_BYTES));
         self.map_bytes = bytes.next_multiple_of(MAP_UNIT_BYTES);
         let open = OpenStore::open(&self.dir, self.map_bytes)?;
@@ -190,7 +195,7 @@ impl OpenStore {
             let mut txn = env.write_txn()?;
             let tree: Tree = env.create_database(&mut txn, None)?;
             let page_bytes = u64::from(tree.stat(&txn)?.page_size);
-            let file = OpenOptions::new().write(true).open(dir.join("data.mdb"))?;
+            let file = OpenOptions::new().write(true).open(dir.join(DATA))?;
             txn.commit()?;
             Ok((tree, page_bytes, file))
         };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use hypernode::machine::records::{Batch, Reader, Table};
+use hypernode::machine::records::{Batch, Table};
 use hypernode::shell::crash;
 use hypernode::shell::guard::{Guard, GuardError};
 use hypernode::shell::store::Store;
@@ -54,18 +54,6 @@ fn batch(step: u32) -> Batch {
         ((Table::Pool, key), Some(vec![3; 100])),
         ((Table::Pool, before), None),
     ]))
-}
-
-fn content(reader: &dyn Reader) -> BTreeMap<(Table, Vec<u8>), Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for table in Table::ALL {
-        let mut from = Vec::new();
-        while let Some((key, value)) = reader.next(table, &from) {
-            from = [key.as_slice(), &[0]].concat();
-            all.insert((table, key), value);
-        }
-    }
-    all
 }
 
 /// The content after so many steps.
@@ -125,7 +113,7 @@ fn die_at(at: u64, dir: &Path) -> bool {
 
     let store = Store::open(dir, NETWORK, 1 << 20).unwrap();
     let reader = store.reader();
-    let found = content(&reader);
+    let found = disk::content(&reader);
     reader.finish().unwrap();
     let persisted = count("persisted");
     let whole = [persisted, persisted + 1].map(expected).contains(&found);

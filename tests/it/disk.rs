@@ -3,8 +3,11 @@
 //! Tests that must end in a process of their own run this same program again, with one of its tests and a variable set.
 //! Without the variable such a test does nothing: its parent runs it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use hypernode::machine::records::{Reader, Table};
 
 /// Names the directory that a child is to work in.
 const WORK: &str = "HYPERNODE_TEST_CHILD";
@@ -30,6 +33,13 @@ pub fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(Into::into)
 }
 
+/// An empty directory that is gone when it is dropped, in memory where the system has a place for that: for what opens and
+/// flushes thousands of files and does not ask for the disk itself.
+pub fn quick() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a place for files")
+}
+
 /// Puts a new file in the place of one, thousands of times if need be: ext4 flushes a file that is written over.
 pub fn put_file(path: &Path, bytes: &[u8]) {
     if path.exists() {
@@ -42,4 +52,17 @@ pub fn put_file(path: &Path, bytes: &[u8]) {
 pub fn words(output: &Output) -> String {
     let bytes = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// All that a database holds.
+pub fn content(reader: &dyn Reader) -> BTreeMap<(Table, Vec<u8>), Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for table in Table::ALL {
+        let mut from = Vec::new();
+        while let Some((key, value)) = reader.next(table, &from) {
+            from = [key.as_slice(), &[0]].concat();
+            all.insert((table, key), value);
+        }
+    }
+    all
 }

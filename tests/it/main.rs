@@ -14,6 +14,7 @@ mod guard;
 mod halt;
 mod history;
 mod hostile;
+mod power;
 mod property;
 mod registry;
 mod rules;

@@ -70,7 +70,7 @@ pub fn inspect(
     let failed = |error| StoreError::io(&dir, "read", error);
     let _lock =
         Lock::acquire_to_read(&dir.join("lock")).map_err(|error| StoreError::lock(&dir, error))?;
-    let file = File::open(dir.join("data.mdb")).map_err(failed)?;
+    let file = File::open(dir.join(super::DATA)).map_err(failed)?;
     look(&file, network, depth, progress).map_err(failed)
 }
 
