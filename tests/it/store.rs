@@ -252,7 +252,7 @@ fn a_write_that_the_system_refuses_is_an_error_and_not_the_end() {
     assert!(output.status.success(), "{}", disk::words(&output));
 }
 
-/// `tests/full-disk` runs this on a small disk of its own.
+/// `tests/disks` runs this on a small disk of its own.
 #[test]
 fn work_on_a_small_disk() {
     let Some(dir) = disk::variable("HYPERNODE_TEST_SMALL_DISK") else { return };
