@@ -26,5 +26,5 @@ mod world;
 pub mod scenario;
 
 pub use checks::{Misvotes, Violation};
-pub use faults::{Fault, FaultKind, Mix};
-pub use report::{NODES_MAX, Options, ROUNDS_MAX, Report, run, run_plan, shrink};
+pub use faults::{Fault, FaultKind, Mix, Stage};
+pub use report::{NODES_MAX, Options, ROUNDS_MAX, Report, run, run_plan, shrink, stage};

@@ -86,7 +86,12 @@ impl Layers {
             None => Raw::default(),
         };
         raw.read_environment(std::env::vars_os());
-        let place = std::path::absolute(file.unwrap_or(default)).map_err(|error| {
+        Layers::of(raw, file)
+    }
+
+    /// Texts with the file that they are of; without one they count as those of the default file.
+    pub fn of(raw: Raw, file: Option<&Path>) -> Result<Layers, Failure> {
+        let place = std::path::absolute(file.unwrap_or(Path::new(FILE))).map_err(|error| {
             Failure::new(Exit::Failed, "directory", "the working directory is gone")
                 .because(&error)
                 .action("change to a directory that exists")
@@ -135,7 +140,7 @@ impl Layers {
     }
 
     /// All that is wrong, where [`Layers::validate`] ends at the first.
-    fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<Fault> {
         let values = Key::ALL.into_iter().filter_map(|key| {
             let failure = match key {
                 Key::Network => self.network().err(),
@@ -154,7 +159,7 @@ impl Layers {
     }
 
     /// What counts for a key, and where it was read; nothing when it is built in, or not set at all.
-    fn effective(&self, key: Key) -> (Option<String>, Option<&Place>) {
+    pub fn effective(&self, key: Key) -> (Option<String>, Option<&Place>) {
         let place = self.raw.setting(key).map(|setting| &setting.place);
         let path = |path: PathBuf| path.to_string_lossy().into_owned();
         let value = match key {

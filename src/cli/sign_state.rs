@@ -20,7 +20,7 @@ use crate::types::network::Network;
 use crate::types::sign::{self, Doubt, SignRecord, Standing};
 use document::Document;
 
-mod document;
+pub mod document;
 
 /// Bytes of an export, many times over.
 const DOCUMENT_MAX: u64 = 64 * 1024;

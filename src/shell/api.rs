@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use async_net::unix::{UnixListener, UnixStream};
+use async_net::unix::UnixListener;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -24,6 +24,7 @@ use rustix::fs::Mode;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use smol::channel::Sender;
 use smol::future::FutureExt;
+use smol::io::{AsyncRead, AsyncWrite};
 use smol::{Async, LocalExecutor, Task, Timer};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 
@@ -170,7 +171,11 @@ async fn work(listener: UnixListener, view: Rc<View>) {
     }
 }
 
-async fn serve(stream: UnixStream, view: &Rc<View>) {
+/// Answers the one request of a client, and ends its stream.
+pub async fn serve<S>(stream: S, view: &Rc<View>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = service_fn(|request| {
         let view = Rc::clone(view);
         async move { Ok::<_, Infallible>(answer(&view, request).await) }

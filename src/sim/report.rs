@@ -129,7 +129,8 @@ pub fn run(options: &Options) -> Report {
     run_plan(options, plan)
 }
 
-fn stage(options: &Options) -> Stage {
+/// Where and when a plan for these options may have faults.
+pub fn stage(options: &Options) -> Stage {
     let shape = shape(options);
     let clock_ms = shape.slot_seconds * 1000;
     let round_ms = clock_ms * u64::from(shape.slots + shape.seal_slots);

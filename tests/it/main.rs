@@ -16,6 +16,7 @@ mod history;
 mod hostile;
 mod power;
 mod property;
+mod refusals;
 mod registry;
 mod rules;
 mod sample;

@@ -150,11 +150,19 @@ impl Raw {
             failure
                 .action("name one that can be read with --config, or make it with `hypernode init`")
         })?;
+        self.read_text(path, &text);
+        Ok(())
+    }
+
+    /// Takes the text of a file in; what is wrong in it is in [`Raw::faults`].
+    pub fn read_text(&mut self, path: &Path, text: &str) {
+        let lines = text.lines().count().max(1);
         let line = |start: usize| {
             let before = text.as_bytes().get(..start).unwrap_or_default();
-            before.iter().filter(|byte| **byte == b'\n').count() + 1
+            // What is missing at the end is missing in the last line, not behind its end.
+            (before.iter().filter(|byte| **byte == b'\n').count() + 1).min(lines)
         };
-        let (table, errors) = DeTable::parse_recoverable(&text);
+        let (table, errors) = DeTable::parse_recoverable(text);
         let mut faults: BTreeMap<usize, Fault> = BTreeMap::new();
         for error in errors {
             let at = error.span().map_or(1, |span| line(span.start));
@@ -178,7 +186,6 @@ impl Raw {
             }
         }
         self.faults.extend(faults.into_values());
-        Ok(())
     }
 }
 

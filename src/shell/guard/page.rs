@@ -28,7 +28,7 @@ pub struct Content {
     pub network_id: Hash,
     pub public_key: PublicKey,
     pub state: SignState,
-    /// The file it was written to, see [`super::place`]; nothing in format 1.
+    /// The file it was written to, by what only that file has; nothing in format 1.
     pub place: Option<u64>,
 }
 
