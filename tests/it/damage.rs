@@ -114,20 +114,21 @@ fn flaws(dir: &Path, network: Hash) -> Vec<Flaw> {
     inspect(dir, Some(network), Depth::Records, &mut |_, _| {}).unwrap().flaws.kept
 }
 
-/// All that the node can read, as one hash.
+/// All that the node can read, as one hash, and how often two ways of reading it differ.
 fn digest(reader: &dyn Reader) -> Hash {
     let mut all: BTreeMap<(Table, Vec<u8>), Vec<u8>> = BTreeMap::new();
+    let mut odd = 0;
     for table in Table::ALL {
         let mut from = Vec::new();
         while let Some((key, value)) = reader.next(table, &from) {
-            assert_eq!(reader.get(table, &key).as_ref(), Some(&value));
+            odd += u32::from(reader.get(table, &key).as_ref() != Some(&value));
             from = [key.as_slice(), &[0]].concat();
             all.insert((table, key), value);
         }
         let last = all.range((table, Vec::new())..).take_while(|it| it.0.0 == table).last();
-        assert_eq!(reader.last(table).map(|(key, _)| key), last.map(|it| it.0.1.clone()));
+        odd += u32::from(reader.last(table).map(|(key, _)| key) != last.map(|it| it.0.1.clone()));
     }
-    hash("test", &[format!("{all:?}").as_bytes()])
+    hash("test", &[format!("{odd} {all:?}").as_bytes()])
 }
 
 #[test]
@@ -153,13 +154,14 @@ fn read(dir: &Path) -> String {
     }
     let words = disk::words(&output);
     let said = words.lines().find_map(|line| line.split_once("read: "));
-    said.map_or(format!("no answer: {words}"), |(_, said)| said.to_owned())
+    let panic = || words.lines().find(|line| line.contains("panicked at")).unwrap_or_default();
+    said.map_or_else(|| panic().to_owned(), |(_, said)| said.to_owned())
 }
 
 #[test]
 fn each_flipped_bit_is_found_or_harmless() {
     let campaign = disk::variable(CAMPAIGN).map(|count| count.to_str().unwrap().parse().unwrap());
-    let folder = tempfile::tempdir().unwrap();
+    let folder = disk::quick();
     let dir = folder.path();
     let sample = sample();
     let network = sample.network.id();
