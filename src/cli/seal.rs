@@ -66,21 +66,29 @@ impl Seal {
     }
 }
 
-/// Why a seal is late: how much of the weight has voted, and who has not, by these names.
-pub fn waiting(open: &OpenSeal, missing: &[String]) -> String {
+/// Why a seal is late: how much of the weight has voted, and for how long it is due.
+pub fn waiting(open: &OpenSeal) -> String {
     let OpenSeal { index, view, voted_percent, needed_percent, missing_count, .. } = open;
-    let mut text = match missing {
-        [] => "sealing takes longer, all vote".to_owned(),
-        missing => {
-            let names = missing.join(", ");
-            format!("sealing needs {needed_percent} %, has {voted_percent} %, missing: {names}")
-        }
+    let text = match missing_count {
+        0 => "sealing takes longer, all vote".to_owned(),
+        1.. => format!("sealing needs {needed_percent} %, has {voted_percent} %"),
     };
-    let named = u32::try_from(missing.len()).unwrap_or(u32::MAX);
-    if let more @ 1.. = missing_count.saturating_sub(named) {
-        text += &format!(" and {more} more");
-    }
     format!("{text}; seal {index}, view {view}, for {}", words(open.open_ms))
+}
+
+/// Who has not voted, by as many names as are given; nothing when all have.
+pub fn missing(open: &OpenSeal, names: &[String]) -> Option<String> {
+    let named = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    let more = match open.missing_count.saturating_sub(named) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (open.missing_count > 0).then(|| format!("missing: {}{more}", names.join(", ")))
+}
+
+/// Both in one line.
+pub fn waiting_for(open: &OpenSeal, names: &[String]) -> String {
+    [Some(waiting(open)), missing(open, names)].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn decided(seal: &SealDocument) -> String {
@@ -141,11 +149,11 @@ mod tests {
             missing_count: 3,
         };
         let names = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(
-            waiting(&open, &names),
-            "sealing needs 67 %, has 55 %, missing: a, b and 1 more; seal 7, view 2, for 48 s"
-        );
+        assert_eq!(waiting(&open), "sealing needs 67 %, has 55 %; seal 7, view 2, for 48 s");
+        assert_eq!(missing(&open, &names).as_deref(), Some("missing: a, b and 1 more"));
+        assert!(waiting_for(&open, &names).ends_with("48 s; missing: a, b and 1 more"));
         (open.voted_percent, open.missing_count) = (100, 0);
-        assert_eq!(waiting(&open, &[]), "sealing takes longer, all vote; seal 7, view 2, for 48 s");
+        assert_eq!(waiting(&open), "sealing takes longer, all vote; seal 7, view 2, for 48 s");
+        assert_eq!(missing(&open, &[]), None);
     }
 }

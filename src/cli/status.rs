@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::number::count;
 use super::output::Output;
-use super::seal::waiting;
+use super::seal::{missing, waiting};
 use super::sign_state;
 use super::style::Style;
 use crate::machine::note::Ruling;
@@ -25,6 +25,9 @@ mod ledger;
 
 /// Duties shown; more do not fit on one screen.
 const DUTIES_SHOWN: usize = 6;
+/// Voters that are missing, and characters of their addresses: a line of 80 holds them.
+const MISSING_SHOWN: usize = 5;
+const ADDRESS_SHOWN: usize = 8;
 /// Offences shown; the newest first.
 const EVIDENCE_SHOWN: usize = 5;
 /// Pause between two looks with `--watch`.
@@ -118,7 +121,12 @@ fn screen(answer: &StatusDocument, style: Style) -> String {
     );
     put("seal", sealed(&report.seal));
     if let Some(open) = report.seal.open.as_ref().filter(|open| open.late) {
-        put("", style.warn(waiting(open, &open.missing)));
+        put("", style.warn(waiting(open)));
+        let names: Vec<String> =
+            open.missing.iter().take(MISSING_SHOWN).map(|it| shortened(it)).collect();
+        if let Some(missing) = missing(open, &names) {
+            put("", style.warn(missing));
+        }
     }
     let ledger = report.ledger.as_ref().map(|ledger| ledger::lines(ledger, style));
     for (at, line) in ledger.unwrap_or_default().into_iter().enumerate() {
@@ -253,6 +261,10 @@ fn duties(duties: &Duties, now_ms: u64, style: Style) -> String {
     let missed = format!("missed {}", duties.missed);
     let missed = if duties.missed > 0 { style.warn(missed) } else { missed };
     format!("{next}; forged {}, {missed} since start", duties.forged)
+}
+
+fn shortened(address: &str) -> String {
+    format!("{}…", address.chars().take(ADDRESS_SHOWN).collect::<String>())
 }
 
 fn clock(clock: &ClockStatus, style: Style) -> String {

@@ -1,10 +1,13 @@
 //! Who is at the door: counts connections before the core sees them, and those that came to nothing.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
+
+use smol::channel::{Receiver, Sender};
 
 use super::clock::SystemClock;
 use super::tally::Tally;
@@ -17,16 +20,24 @@ const ACCEPTED_MAX: u32 = 256;
 /// Dialled connections, those under way included. The core asks for fewer: a dial list, and jurors among themselves.
 const DIALLED_MAX: u32 = 256;
 /// Handshakes under way that others began: they cost us two multiplications before we know whom we talk to.
-const UNFINISHED_MAX: u32 = 32;
+const UNFINISHED_MAX: usize = 32;
 /// The same from one address. Loopback is exempt: all nodes of a devnet come from there.
-const UNFINISHED_PER_IP_MAX: u32 = 8;
+const UNFINISHED_PER_IP_MAX: usize = 8;
 
 /// The connections there are.
 #[derive(Default)]
 pub struct Crowd {
     accepted: Cell<u32>,
     dialled: Cell<u32>,
-    unfinished: RefCell<BTreeMap<Ipv4Addr, u32>>,
+    unfinished: RefCell<Unfinished>,
+}
+
+/// Handshakes under way.
+#[derive(Default)]
+struct Unfinished {
+    /// Of each address the oldest first. Who goes from here hears that its sender is gone.
+    by_address: BTreeMap<Ipv4Addr, VecDeque<(u64, Sender<Infallible>)>>,
+    last: u64,
 }
 
 /// A place in the crowd, given back when it is dropped.
@@ -40,8 +51,14 @@ pub struct Place {
 pub enum PlaceKind {
     Dialled,
     Accepted,
-    /// A handshake that this address began.
-    Unfinished(Ipv4Addr),
+}
+
+/// A place for a handshake that others began, given back when it is dropped.
+pub struct Attempt {
+    crowd: Rc<Crowd>,
+    ip: Ipv4Addr,
+    number: u64,
+    stands: Receiver<Infallible>,
 }
 
 /// Connections that came to nothing since the process started.
@@ -62,18 +79,51 @@ impl Crowd {
         match kind {
             PlaceKind::Dialled => count_below(&self.dialled, DIALLED_MAX)?,
             PlaceKind::Accepted => count_below(&self.accepted, ACCEPTED_MAX)?,
-            PlaceKind::Unfinished(ip) => {
-                let mut unfinished = self.unfinished.borrow_mut();
-                let all: u32 = unfinished.values().sum();
-                let here = unfinished.get(&ip).copied().unwrap_or(0);
-                let crowded = here >= UNFINISHED_PER_IP_MAX && !ip.is_loopback();
-                if crowded || all >= UNFINISHED_MAX {
-                    return None;
-                }
-                unfinished.insert(ip, here + 1);
-            }
         }
         Some(Place { crowd: Rc::clone(self), kind })
+    }
+
+    /// A place for a handshake with this address, if there is one. When all are taken, the oldest of the address that has
+    /// most gives way, as long as that one keeps no fewer: a few addresses that are slow keep nobody else out.
+    pub fn begin(self: &Rc<Crowd>, ip: Ipv4Addr) -> Option<Attempt> {
+        let mut unfinished = self.unfinished.borrow_mut();
+        let here = unfinished.by_address.get(&ip).map_or(0, VecDeque::len);
+        if here >= UNFINISHED_PER_IP_MAX && !ip.is_loopback() {
+            return None;
+        }
+        let all: usize = unfinished.by_address.values().map(VecDeque::len).sum();
+        if all >= UNFINISHED_MAX {
+            let fullest = unfinished.by_address.values_mut().max_by_key(|held| held.len())?;
+            if fullest.len() <= here + 1 {
+                return None;
+            }
+            fullest.pop_front();
+        }
+        unfinished.last += 1;
+        let number = unfinished.last;
+        let (sender, stands) = smol::channel::bounded(1);
+        unfinished.by_address.entry(ip).or_default().push_back((number, sender));
+        Some(Attempt { crowd: Rc::clone(self), ip, number, stands })
+    }
+}
+
+impl Attempt {
+    /// Ready when it has to give way to another.
+    pub async fn lost(&self) {
+        // Nothing is ever sent.
+        let _ = self.stands.recv().await;
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let by_address = &mut self.crowd.unfinished.borrow_mut().by_address;
+        if let Some(held) = by_address.get_mut(&self.ip) {
+            held.retain(|(number, _)| *number != self.number);
+            if held.is_empty() {
+                by_address.remove(&self.ip);
+            }
+        }
     }
 }
 
@@ -87,15 +137,6 @@ impl Drop for Place {
         match self.kind {
             PlaceKind::Dialled => self.crowd.dialled.set(self.crowd.dialled.get() - 1),
             PlaceKind::Accepted => self.crowd.accepted.set(self.crowd.accepted.get() - 1),
-            PlaceKind::Unfinished(ip) => {
-                let mut unfinished = self.crowd.unfinished.borrow_mut();
-                match unfinished.get_mut(&ip) {
-                    Some(count) if *count > 1 => *count -= 1,
-                    Some(_) | None => {
-                        unfinished.remove(&ip);
-                    }
-                }
-            }
         }
     }
 }
@@ -145,21 +186,42 @@ impl Refused {
 mod tests {
     use super::*;
 
+    fn begin(crowd: &Rc<Crowd>, ip: [u8; 4], count: usize) -> Vec<Attempt> {
+        std::iter::repeat_with(|| crowd.begin(ip.into())).take(count).flatten().collect()
+    }
+
     #[test]
     fn one_address_cannot_take_all_handshakes() {
         let crowd = Rc::new(Crowd::default());
-        let take = |ip: [u8; 4], count: usize| -> Vec<Place> {
-            let kind = PlaceKind::Unfinished(ip.into());
-            std::iter::repeat_with(|| crowd.enter(kind)).take(count).flatten().collect()
-        };
-        let mut held = take([9, 9, 9, 9], 20);
+        let mut held = begin(&crowd, [9, 9, 9, 9], 20);
         assert_eq!(held.len(), 8);
-        held.extend(take([9, 9, 9, 8], 1));
+        held.extend(begin(&crowd, [9, 9, 9, 8], 1));
         assert_eq!(held.len(), 9, "another address has its own");
-        held.extend(take([127, 0, 0, 1], 40));
+        held.extend(begin(&crowd, [127, 0, 0, 1], 40));
         assert_eq!(held.len(), 32, "loopback is bounded by the sum alone");
-        assert!(take([9, 9, 9, 7], 1).is_empty());
         drop(held);
-        assert_eq!(take([9, 9, 9, 9], 20).len(), 8, "places come back");
+        assert_eq!(begin(&crowd, [9, 9, 9, 9], 20).len(), 8, "places come back");
+    }
+
+    #[test]
+    fn a_few_slow_addresses_keep_nobody_else_out() {
+        let crowd = Rc::new(Crowd::default());
+        let slow: Vec<Attempt> =
+            (1..=4).flat_map(|last| begin(&crowd, [9, 9, 9, last], 8)).collect();
+        assert_eq!(slow.len(), 32);
+        let lost = || slow.iter().filter(|attempt| attempt.stands.is_closed()).count();
+        let others: Vec<Attempt> =
+            (1..=6).flat_map(|last| begin(&crowd, [8, 8, 8, last], 1)).collect();
+        assert_eq!((others.len(), lost()), (6, 6));
+        assert!(others.iter().all(|attempt| !attempt.stands.is_closed()));
+        let oldest = slow.iter().position(|attempt| attempt.stands.is_closed());
+        assert_eq!(oldest, Some(0), "the oldest of an address gives way");
+        // A place that gave way is not given back twice.
+        drop(slow);
+        assert_eq!(crowd.unfinished.borrow().by_address.len(), 6);
+        drop(others);
+        let all: Vec<Attempt> =
+            (1..=32).flat_map(|last| begin(&crowd, [9, 9, 9, last], 1)).collect();
+        assert_eq!((all.len(), crowd.begin([8, 8, 8, 8].into()).is_none()), (32, true));
     }
 }

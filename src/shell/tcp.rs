@@ -17,7 +17,7 @@ use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, LocalExecutor, Task, Timer};
 
-use super::crowd::{Crowd, Place, PlaceKind, Refused};
+use super::crowd::{Attempt, Crowd, Place, PlaceKind, Refused};
 use super::link::{Frame, Link, Waiting, Word};
 use super::noise::{Channel, Handshake, NoiseError, Preamble, Role, StaticKey};
 use crate::machine::event::{Event, Fault, PeerId};
@@ -79,6 +79,8 @@ enum JoinError {
     Noise(NoiseError),
     Io(io::Error),
     Late,
+    /// Another address had fewer handshakes under way.
+    GaveWay,
 }
 
 impl Tcp {
@@ -215,10 +217,10 @@ impl Tcp {
     }
 
     fn admit(&mut self, stream: TcpStream, from: SocketAddrV4) {
-        let unfinished = self.crowd.enter(PlaceKind::Unfinished(*from.ip()));
-        match (unfinished, self.crowd.enter(PlaceKind::Accepted)) {
-            (Some(unfinished), Some(place)) => {
-                self.attempt(admit(Rc::clone(&self.door), stream, from, unfinished, place));
+        let attempt = self.crowd.begin(*from.ip());
+        match (attempt, self.crowd.enter(PlaceKind::Accepted)) {
+            (Some(attempt), Some(place)) => {
+                self.attempt(admit(Rc::clone(&self.door), stream, from, attempt, place));
             }
             // The socket closes here: to write a reason is work that a flood would like us to do.
             _ => {
@@ -310,13 +312,17 @@ async fn admit(
     door: Rc<Door>,
     stream: TcpStream,
     from: SocketAddrV4,
-    unfinished: Place,
+    attempt: Attempt,
     place: Place,
 ) {
     let endpoint = Endpoint { ip: *from.ip(), port: from.port() };
-    match shake(&door, Role::Acceptor, &stream).await {
+    let lost = async {
+        attempt.lost().await;
+        Err(JoinError::GaveWay)
+    };
+    match shake(&door, Role::Acceptor, &stream).or(lost).await {
         Ok(channel) => {
-            drop(unfinished);
+            drop(attempt);
             let join = Join::Done { endpoint, dialled: false, stream, channel, place };
             // The driver is gone when nobody listens.
             let _ = door.joins.send(join).await;
@@ -380,6 +386,7 @@ impl JoinError {
             JoinError::Noise(error) => error.code(),
             JoinError::Io(_) => "io",
             JoinError::Late => "timeout",
+            JoinError::GaveWay => "full",
         }
     }
 }
@@ -390,6 +397,7 @@ impl fmt::Display for JoinError {
             JoinError::Noise(error) => error.fmt(f),
             JoinError::Io(error) => error.fmt(f),
             JoinError::Late => f.write_str("no handshake in time"),
+            JoinError::GaveWay => f.write_str("slow, and its place was needed"),
         }
     }
 }

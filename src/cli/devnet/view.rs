@@ -118,7 +118,7 @@ impl View {
         let Some((open, missing)) = waiting.filter(|(_, missing)| !missing.is_empty()) else {
             return;
         };
-        let text = format!("{}\n", seal::waiting(open, &missing));
+        let text = format!("{}\n", seal::waiting_for(open, &missing));
         let now = Some((open.index, missing));
         if self.missing != now {
             self.missing = now;
@@ -229,7 +229,7 @@ impl View {
     /// The newest seal, or why the next one is late.
     fn sealing(&self, record: &Record) -> String {
         match (record.waiting(), record.seals().newest()) {
-            (Some((open, missing)), _) => self.style.warn(seal::waiting(open, &missing)),
+            (Some((open, missing)), _) => self.style.warn(seal::waiting_for(open, &missing)),
             (None, Some(seal)) => seal_line(seal),
             (None, None) => "no seal yet".to_owned(),
         }

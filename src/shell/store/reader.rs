@@ -49,6 +49,10 @@ impl<'a> StoreReader<'a> {
                     self.dir,
                     format!("a value of table {} is not what was written", table.name()),
                 ),
+                ReadError::Disordered(table) => StoreError::damaged(
+                    self.dir,
+                    format!("the records of table {} are not in their order", table.name()),
+                ),
             };
             self.failure.borrow_mut().get_or_insert(failure);
             None
@@ -77,6 +81,7 @@ impl Reader for StoreReader<'_> {
 enum ReadError {
     Heed(heed::Error),
     Changed(Table),
+    Disordered(Table),
 }
 
 impl From<heed::Error> for ReadError {
@@ -97,6 +102,10 @@ impl Read<'_> {
         while let Some((found, stored)) =
             self.tree.get_greater_than_or_equal_to(self.txn, &place)?
         {
+            // A key with a wrong bit: who goes on from it would come here again and again.
+            if found < place.as_slice() {
+                return Err(ReadError::Disordered(table));
+            }
             match part.up(found) {
                 Step::Found(key) => return self.entry(table, key, stored).map(Some),
                 Step::Seek(next) => place = next,
@@ -110,6 +119,9 @@ impl Read<'_> {
         let part = Part::of(table);
         let mut bound = part.end();
         while let Some((found, stored)) = self.tree.get_lower_than(self.txn, &bound)? {
+            if found >= bound.as_slice() {
+                return Err(ReadError::Disordered(table));
+            }
             match part.down(found) {
                 Step::Found(key) => return self.entry(table, key, stored).map(Some),
                 Step::Seek(next) => bound = next,

@@ -202,7 +202,7 @@ fn who_is_slow_to_shake_hands_takes_no_more_than_the_places_for_it() {
         assert_eq!(refused.counts().get("full"), Some(&8));
         // Whoever gives up frees the place.
         drop(held);
-        while crowd.enter(PlaceKind::Unfinished(Ipv4Addr::LOCALHOST)).is_none() {
+        while crowd.begin(Ipv4Addr::LOCALHOST).is_none() {
             smol::future::yield_now().await;
         }
         drop(serve);

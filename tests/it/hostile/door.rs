@@ -1,7 +1,7 @@
 //! Strangers at the door: none of them comes as far as to say who he is.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use hypernode::shell::noise::{Handshake, Preamble, Role, StaticKey};
@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::stage::{Scene, Stage};
 use super::stranger::{Stranger, connect, preamble, say_and_wait, wait_for_end};
 use crate::sample::{any_hash, key, network_text};
+use crate::twice::member::Member;
 
 /// How often each of them tries: many times what the log may say.
 const TIMES: u64 = 300;
@@ -21,6 +22,8 @@ const CROWD: usize = 2_000;
 const OWN_DESCRIPTORS: u64 = 200;
 /// Connections that shake hands, and then take their time to say who they are.
 const SLOW_GREETINGS: u32 = 8;
+/// Where somebody else comes from.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 76, 1, 1);
 /// Handshakes that the node lets strangers have under way.
 const UNFINISHED_MAX: usize = 32;
 
@@ -66,7 +69,7 @@ fn strangers_at_the_door_leave_nothing_behind() {
 
 #[test]
 fn who_is_slow_at_the_door_is_shown_out() {
-    let mut stage = Stage::start(1, &[1, 1], 2, 0);
+    let mut stage = Stage::start(1, &[2, 2, 1], 2, 0);
     stage.attack("a byte a second", |scene| {
         let mut greetings = Vec::new();
         for number in 0..SLOW_GREETINGS {
@@ -79,6 +82,9 @@ fn who_is_slow_at_the_door_is_shown_out() {
         let bytes = preamble(scene.network());
         let mut handshakes: Vec<TcpStream> =
             (0..2 * UNFINISHED_MAX).map(|_| connect(scene.from, scene.at())).collect();
+        // Those who are slow hold every place for a handshake; another address gets one of theirs.
+        let elsewhere = connect(ELSEWHERE, scene.at());
+        assert!(Stranger::shake(elsewhere, scene.network()).is_some(), "{:?}", scene.ends());
         let all = u64::from(SLOW_GREETINGS) + u64::try_from(handshakes.len()).unwrap();
         // Until the node has had enough; the pace is the attack.
         for second in 0..bytes.len() {
@@ -119,7 +125,14 @@ fn who_is_slow_at_the_door_is_shown_out() {
         // Nobody is taken in who does not fit, and whoever was let in stays for a while.
         let peers = stage_peers(scene);
         assert!(peers <= 64, "{peers} of them are peers");
-        (raw, shaken)
+        // A founder that was away comes to a node with such a crowd before its door.
+        let folder = tempfile::tempdir().expect("a folder");
+        let (network, keys) = (scene.network(), scene.stage.sample.keys());
+        let mut newcomer = Member::new(folder.path().to_owned(), network, &keys[2]);
+        newcomer.start();
+        let height = scene.stage.node().status().expect("it answers").tip.point.height;
+        newcomer.wait("the chain", |status| status.tip.point.height >= height);
+        (raw, shaken, newcomer, folder)
     });
 }
 
