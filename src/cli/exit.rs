@@ -24,7 +24,7 @@ pub enum Exit {
     Bug = 70,
     /// The disk is full, or fails.
     Storage = 74,
-    /// The clock is not trusted or the chain is being fetched: try later.
+    /// Something is in use or not ready, such as a ledger that is being written or a devnet that starts: try later.
     Later = 75,
     /// Our key signs elsewhere: stay down.
     Elsewhere = 76,
@@ -64,7 +64,7 @@ impl Exit {
             Exit::Unreachable => "The node cannot be reached.",
             Exit::Bug => "A bug: please report it.",
             Exit::Storage => "The disk is full, or it fails.",
-            Exit::Later => "The clock is not trusted or the chain is being fetched: try later.",
+            Exit::Later => "Something is in use or not ready yet: try later.",
             Exit::Elsewhere => "The key signs elsewhere: stay down.",
             Exit::Permission => "A key or socket is not for this user, or for too many.",
             Exit::Configuration => "The configuration is wrong.",

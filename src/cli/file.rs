@@ -51,15 +51,26 @@ fn create_failure(path: &Path, what: &str, error: &io::Error) -> Failure {
             let message = format!("the directory of {what} {name} does not exist");
             Failure::new(Exit::Missing, "directory_missing", message).action("make it first")
         }
-        ErrorKind::StorageFull => {
+        _ if is_of_disk(error) => {
             let message = format!("{what} {name} cannot be written");
-            Failure::new(Exit::Storage, "storage", message).because(error)
+            Failure::new(Exit::Storage, "storage", message)
+                .because(error)
+                .action("make room, or choose another disk")
         }
         _ => {
             let message = format!("{what} {name} cannot be written");
             Failure::new(Exit::Failed, "file", message).because(error)
         }
     }
+}
+
+/// Whether the disk is full, or only to be read.
+pub fn is_of_disk(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(
+        kind,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {

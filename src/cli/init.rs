@@ -1,8 +1,6 @@
 //! `init`: a key, a configuration and directories for a node; and what to do next.
 
 use std::fmt::Write;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
@@ -16,6 +14,7 @@ use super::file;
 use super::output::Output;
 use super::secret;
 use super::sign_state;
+use crate::shell::directory;
 use crate::types::address::Address;
 use crate::types::key::PublicKey;
 use crate::types::network::{Endpoint, Network};
@@ -77,10 +76,10 @@ impl Init {
                 .action("choose a directory with a shorter path"));
         }
         for folder in [layout.config.parent(), layout.key.parent()].into_iter().flatten() {
-            make_folder(folder, 0o755)?;
+            make_folder(folder)?;
         }
         for folder in [&layout.data_dir, &layout.sign_dir] {
-            make_folder(folder, 0o700)?;
+            make_folder(folder)?;
         }
         let key_kept = layout.key.exists();
         if !key_kept {
@@ -181,12 +180,17 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     })
 }
 
-fn make_folder(path: &Path, mode: u32) -> Result<(), Failure> {
-    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|error| {
+fn make_folder(path: &Path) -> Result<(), Failure> {
+    directory::make(path).map_err(|error| {
         let message = format!("directory {} cannot be made", path.display());
-        Failure::new(Exit::Failed, "directory", message)
-            .because(&error)
-            .action("run it as the user who owns it, or choose another with --dir")
+        match file::is_of_disk(&error) {
+            true => Failure::new(Exit::Storage, "storage", message)
+                .because(&error)
+                .action("make room, or choose another disk with --dir"),
+            false => Failure::new(Exit::Failed, "directory", message)
+                .because(&error)
+                .action("run it as the user who owns it, or choose another with --dir"),
+        }
     })
 }
 

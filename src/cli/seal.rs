@@ -68,12 +68,19 @@ impl Seal {
 
 /// Why a seal is late: how much of the weight has voted, and for how long it is due.
 pub fn waiting(open: &OpenSeal) -> String {
-    let OpenSeal { index, view, voted_percent, needed_percent, missing_count, .. } = open;
-    let text = match missing_count {
+    format!("{}; {}", turnout(open), since(open))
+}
+
+fn turnout(open: &OpenSeal) -> String {
+    let OpenSeal { voted_percent, needed_percent, missing_count, .. } = open;
+    match missing_count {
         0 => "sealing takes longer, all vote".to_owned(),
         1.. => format!("sealing needs {needed_percent} %, has {voted_percent} %"),
-    };
-    format!("{text}; seal {index}, view {view}, for {}", words(open.open_ms))
+    }
+}
+
+fn since(open: &OpenSeal) -> String {
+    format!("seal {}, view {}, for {}", open.index, open.view, words(open.open_ms))
 }
 
 /// Who has not voted, by as many names as are given; nothing when all have.
@@ -86,9 +93,12 @@ pub fn missing(open: &OpenSeal, names: &[String]) -> Option<String> {
     (open.missing_count > 0).then(|| format!("missing: {}{more}", names.join(", ")))
 }
 
-/// Both in one line.
+/// Both in one line, of which the beginning matters most.
 pub fn waiting_for(open: &OpenSeal, names: &[String]) -> String {
-    [Some(waiting(open)), missing(open, names)].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    match missing(open, names) {
+        Some(missing) => format!("{}, {missing}; {}", turnout(open), since(open)),
+        None => waiting(open),
+    }
 }
 
 fn decided(seal: &SealDocument) -> String {
@@ -151,7 +161,10 @@ mod tests {
         let names = ["a".to_owned(), "b".to_owned()];
         assert_eq!(waiting(&open), "sealing needs 67 %, has 55 %; seal 7, view 2, for 48 s");
         assert_eq!(missing(&open, &names).as_deref(), Some("missing: a, b and 1 more"));
-        assert!(waiting_for(&open, &names).ends_with("48 s; missing: a, b and 1 more"));
+        assert_eq!(
+            waiting_for(&open, &names),
+            "sealing needs 67 %, has 55 %, missing: a, b and 1 more; seal 7, view 2, for 48 s"
+        );
         (open.voted_percent, open.missing_count) = (100, 0);
         assert_eq!(waiting(&open), "sealing takes longer, all vote; seal 7, view 2, for 48 s");
         assert_eq!(missing(&open, &[]), None);

@@ -26,7 +26,7 @@ mod ledger;
 /// Duties shown; more do not fit on one screen.
 const DUTIES_SHOWN: usize = 6;
 /// Voters that are missing, and characters of their addresses: a line of 80 holds them.
-const MISSING_SHOWN: usize = 5;
+const MISSING_SHOWN: usize = 4;
 const ADDRESS_SHOWN: usize = 8;
 /// Offences shown; the newest first.
 const EVIDENCE_SHOWN: usize = 5;

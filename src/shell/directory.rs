@@ -9,16 +9,21 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-/// Makes a directory, and those above it, that only its owner may enter. One that is there stays as it is.
+/// Makes a directory, and those above it, that only its owner may enter; their names are on disk when this returns. One
+/// that is there stays as it is.
 pub fn make(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    match dir.canonicalize()?.parent() {
-        Some(parent) => sync(parent),
-        None => Ok(()),
+    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    make(above)?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        // Somebody else was as far.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        made => made?,
     }
+    sync(above)
 }
 
 /// Puts the names in a directory on disk: without it a power cut may take a file that was just made, written and flushed.

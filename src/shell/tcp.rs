@@ -217,8 +217,10 @@ impl Tcp {
     }
 
     fn admit(&mut self, stream: TcpStream, from: SocketAddrV4) {
-        let attempt = self.crowd.begin(*from.ip());
-        match (attempt, self.crowd.enter(PlaceKind::Accepted)) {
+        // In this order: for whom there is no place in the end, nobody gives way.
+        let place = self.crowd.enter(PlaceKind::Accepted);
+        let attempt = place.as_ref().and_then(|_| self.crowd.begin(*from.ip()));
+        match (attempt, place) {
             (Some(attempt), Some(place)) => {
                 self.attempt(admit(Rc::clone(&self.door), stream, from, attempt, place));
             }
@@ -397,7 +399,7 @@ impl fmt::Display for JoinError {
             JoinError::Noise(error) => error.fmt(f),
             JoinError::Io(error) => error.fmt(f),
             JoinError::Late => f.write_str("no handshake in time"),
-            JoinError::GaveWay => f.write_str("slow, and its place was needed"),
+            JoinError::GaveWay => f.write_str("its place was needed"),
         }
     }
 }

@@ -41,7 +41,7 @@ pub use past::{Newcomer, Past, old_keys};
 pub use private::{PrivateBlocks, private_block};
 pub use registry::{LateRegistry, late_registry};
 pub use restored::{Restored, restored};
-pub use sealing::{Sealing, sealing};
+pub use sealing::{Sealing, Trial, sealing};
 pub use stalled::{PrivateChain, private_chain};
 
 /// How a newcomer caught up.

@@ -39,8 +39,9 @@ const CAMPAIGN: &str = "HYPERNODE_CUTS";
 const CUTS_OF_ONE: u64 = 500;
 /// Names the seed of a child.
 const SEED: &str = "HYPERNODE_TEST_SEED";
-/// Where a child says that a thing is done.
+/// Where a child says that a thing is done, and the node's directory, which is not there yet.
 const DONE: &str = "done";
+const HOME: &str = "srv/node";
 
 type Content = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
@@ -106,6 +107,7 @@ fn work_of_the_child() {
     let Some(dir) = disk::dir() else { return };
     let works = works(&std::env::var(SEED).unwrap());
     let mut done = fs::File::create(dir.join(DONE)).unwrap();
+    let dir = dir.join(HOME);
     let mut guard = Guard::begin(&dir, NETWORK, KEY).unwrap();
     let mut store = Store::open(&dir, NETWORK, MAP).unwrap();
     done.write_all(b"x").unwrap();
@@ -173,6 +175,7 @@ fn record(seed: &str, recorder: &Path) -> Vec<Deed> {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", disk::words(&output));
+    assert!(log.exists(), "the recorder was not loaded; can what is in {recorder:?} be executed?");
     replay::read(&log, &work)
 }
 
@@ -181,7 +184,9 @@ fn build_recorder(dir: &Path) -> std::path::PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/power/recorder.c");
     let target = dir.join("recorder.so");
     let compiler = disk::variable("CC").unwrap_or_else(|| "cc".into());
-    let mut command = Command::new(compiler);
+    let compiler = compiler.to_str().unwrap().split_whitespace().collect::<Vec<_>>();
+    let mut command = Command::new(compiler[0]);
+    command.args(&compiler[1..]);
     command.args(["-O1", "-shared", "-fPIC", "-o"]).arg(&target).arg(source).arg("-ldl");
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", disk::words(&output));
@@ -230,7 +235,8 @@ fn look(dir: &Path, done: Option<usize>, expected: &[Expected], what: &str) {
 
 #[test]
 fn a_power_cut_at_any_write_damages_nothing_and_loses_nothing_acknowledged() {
-    let tools = tempfile::tempdir().unwrap();
+    // Where programs may be: /tmp may be mounted without.
+    let tools = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let recorder = build_recorder(tools.path());
     let asked = disk::variable(CAMPAIGN).map(|number| number.to_str().unwrap().parse().unwrap());
     let cuts: u64 = asked.unwrap_or(CUTS);
@@ -271,7 +277,7 @@ fn a_power_cut_at_any_write_damages_nothing_and_loses_nothing_acknowledged() {
             cut.put(dir.path());
             let known = acknowledged.partition_point(|it| *it < at);
             let what = format!("{seed}, cut at {moment} of {}, {loss:?}", deeds.len());
-            look(dir.path(), known.checked_sub(1), &expected, &what);
+            look(&dir.path().join(HOME), known.checked_sub(1), &expected, &what);
             *counts.entry(format!("{loss:?}")).or_insert(0) += 1;
         }
         // A record without its writes would be of nothing.

@@ -121,7 +121,8 @@ fn a_body_comes_about_once_to_each_node() {
 
 #[test]
 fn a_hundred_voters_seal_each_round_within_two_seconds() {
-    let sealing = scenario::sealing("delay", 100, 1, 100);
+    let trial = scenario::Trial { nodes: 100, rounds: 1, slots: 19, link_ms: 100 };
+    let sealing = scenario::sealing("delay", trial, &mut |_| ());
     println!("{sealing:?}");
     assert!(sealing.violations.is_empty(), "{sealing:?}");
     // Virtual time: the same on every machine.

@@ -25,7 +25,7 @@ const DISK_OUT: u64 = 128 * MIB;
 /// What a node of the smallest class takes.
 const MEMORY_LOW: u64 = 64 * MIB;
 /// Connections, database, sockets, and as much again.
-const FILES_LOW: u64 = 512;
+const FILES_LOW: u64 = 1024;
 /// Boards slow down from here on, in thousandths of a degree.
 const HOT: i64 = 80_000;
 /// One look at a ledger.
@@ -93,7 +93,7 @@ fn disk(path: &Path) -> Finding {
     let message = format!("{} MiB free at {}", free / MIB, there.display());
     match free {
         ..DISK_OUT => {
-            Finding::critical("disk", message, "make room: the node stops when it is full")
+            Finding::critical("disk", message, "make room: with a full disk the node signs nothing")
         }
         DISK_OUT..DISK_LOW => Finding::warning("disk", message, "make room soon"),
         _ => Finding::good("disk", message),

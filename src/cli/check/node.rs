@@ -3,6 +3,7 @@
 use super::super::duration::words;
 use super::super::failure::Failure;
 use super::Finding;
+use crate::machine::note::ClockDistrust;
 use crate::machine::status::{SignStanding, Status};
 use crate::shell::document::{State, StatusDocument};
 
@@ -85,7 +86,13 @@ fn peers(status: &Status) -> Finding {
 fn clock(status: &Status) -> Option<Finding> {
     if let Some(why) = status.clock.distrust {
         let message = format!("the node does not trust it, and signs nothing: {why}");
-        return Some(Finding::critical("node_clock", message, "set the clock right"));
+        let action = match why {
+            ClockDistrust::BeforeOrigin | ClockDistrust::Stepped => "wait: it passes by itself",
+            ClockDistrust::Unsynchronised
+            | ClockDistrust::BeforeBuild
+            | ClockDistrust::BeforeLastSignature => "set the clock right",
+        };
+        return Some(Finding::critical("node_clock", message, action));
     }
     let offset = status.clock.peers_offset_ms.filter(|ms| ms.unsigned_abs() > OFFSET_MS)?;
     let message = format!("peers are {offset:+} ms from it");

@@ -13,8 +13,12 @@ use crate::types::rng::Rng;
 
 /// Time is looked at in steps of this.
 const STEP_MS: u64 = 10;
-/// Rounds at the start that do not count: hosts find each other, and genesis closes no round.
+/// And told of in steps of this.
+const TELL_MS: u64 = 10_000;
+/// Rounds at the start that do not count, since genesis closes no round; and how many slots of the first there are: enough
+/// for hosts to find each other and to be heard of in a block.
 const LEAD_ROUNDS: u64 = 1;
+const LEAD_SLOTS: u32 = 3;
 
 /// Seals of a network without faults.
 #[derive(Debug)]
@@ -45,13 +49,26 @@ impl Sealing {
     }
 }
 
-/// Hosts with links of `link_ms` one way and up to a fifth more, the main network's slots and dial lists, no faults.
-pub fn sealing(seed: &str, nodes: usize, rounds: u64, link_ms: u64) -> Sealing {
+/// What is simulated: hosts with links of `link_ms` one way and up to a fifth more, the main network's dial lists and length
+/// of a slot, no faults.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial {
+    pub nodes: usize,
+    /// Those that count, and the forging slots of each: the main network has 19.
+    pub rounds: u64,
+    pub slots: u32,
+    pub link_ms: u64,
+}
+
+/// Simulates it. `tell` hears now and then how much of the time is over, in percent.
+pub fn sealing(seed: &str, trial: Trial, tell: &mut dyn FnMut(u64)) -> Sealing {
+    let Trial { nodes, rounds, slots, link_ms } = trial;
     let mut rng = Rng::from_text(seed);
-    let cast = Rc::new(Cast::new(&Shape::new(nodes), &mut rng.fork("cast")));
+    let shape = Shape { slots, ..Shape::new(nodes) };
+    let cast = Rc::new(Cast::new(&shape, &mut rng.fork("cast")));
     let clock = cast.network.clock;
-    let mut world =
-        World::new(cast, Vec::new(), clock.start_of(Round(0), Slot(0)), rng.fork("world"));
+    let start = clock.start_of(Round(0), Slot(clock.slots.saturating_sub(LEAD_SLOTS)));
+    let mut world = World::new(cast, Vec::new(), start, rng.fork("world"));
     world.net.level(link_ms);
     for host in 0..nodes {
         world.start_at(host, rng.below(5_000));
@@ -69,29 +86,26 @@ pub fn sealing(seed: &str, nodes: usize, rounds: u64, link_ms: u64) -> Sealing {
         votes: 0,
         violations: Vec::new(),
     };
-    world.run_until(world.start_of(LEAD_ROUNDS));
+    let (begin, last) = (world.now, world.start_of(LEAD_ROUNDS + rounds));
+    let mut pass = |world: &mut World, until: u64| {
+        while world.now < until {
+            world.run_until(until.min(world.now + TELL_MS));
+            tell(100 * (world.now - begin) / (last - begin));
+        }
+    };
+    let lead = world.start_of(LEAD_ROUNDS);
+    pass(&mut world, lead);
     let before = Traffic::sum(&world.traffic);
     for round in LEAD_ROUNDS..LEAD_ROUNDS + rounds {
         let end = world.start_of(round) + forging_ms;
         // By a clock that is ahead it is over a little earlier.
-        world.run_until(end - clock.slot_ms / 4);
-        let mut held: BTreeMap<usize, u64> = BTreeMap::new();
-        while world.now < end + clock.slot_ms && held.len() < nodes {
-            world.run_until(world.now + STEP_MS);
-            for host in 0..nodes {
-                let newest = world.checks.seals.adopted(host);
-                if newest.is_some_and(|seal| seal.round >= Round(round)) {
-                    held.entry(host).or_insert(world.now.saturating_sub(end));
-                }
-            }
-        }
-        let mut times: Vec<u64> = held.into_values().collect();
-        times.sort_unstable();
+        pass(&mut world, end - clock.slot_ms / 4);
+        let times = adopted(&mut world, nodes, Round(round), end);
         found.first_ms.push(times.first().copied());
         found.half_ms.push(times.get(nodes / 2).copied());
         found.last_ms.push(times.get(nodes - 1).copied());
     }
-    world.run_until(world.start_of(LEAD_ROUNDS + rounds));
+    pass(&mut world, last);
     let after = Traffic::sum(&world.traffic);
     let count = |traffic: &Traffic, of: fn(u8) -> bool| {
         let of_kinds = traffic.received.iter().filter(|(kind, _)| of(**kind));
@@ -109,4 +123,22 @@ pub fn sealing(seed: &str, nodes: usize, rounds: u64, link_ms: u64) -> Sealing {
     found.seals = world.seals();
     found.violations = world.checks.violations;
     found
+}
+
+/// Runs until all hosts have the seal of a round, for at most a slot after its last forging slot, which ends at `end`. For
+/// each that has it the milliseconds since then, in their order.
+fn adopted(world: &mut World, nodes: usize, round: Round, end: u64) -> Vec<u64> {
+    let mut held: BTreeMap<usize, u64> = BTreeMap::new();
+    while world.now < end + world.cast.network.clock.slot_ms && held.len() < nodes {
+        world.run_until(world.now + STEP_MS);
+        for host in 0..nodes {
+            let newest = world.checks.seals.adopted(host);
+            if newest.is_some_and(|seal| seal.round >= round) {
+                held.entry(host).or_insert(world.now.saturating_sub(end));
+            }
+        }
+    }
+    let mut times: Vec<u64> = held.into_values().collect();
+    times.sort_unstable();
+    times
 }

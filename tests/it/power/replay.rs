@@ -1,7 +1,11 @@
 //! What a card could hold after a power cut, from the record of what a process did to its files.
 //!
 //! A change is safe when its file was flushed after it, a name when its directory was. Of what is not safe a card may
-//! have the first so many, or any, or of each piece of it any sectors, of which one may have stopped half way.
+//! have the first so many and of the next one the beginning, or any, or of each piece of it any sectors, of which some
+//! have stopped half way; and of a file the length without the bytes.
+//!
+//! Not here: cards that lie about a flush, that damage what was safe before (neighbours in flash), or that leave a sector
+//! neither old nor new; and LMDB's lock file, which is written through a map and made anew by whoever opens first.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -201,6 +205,11 @@ impl Card {
         for (change, number) in waiting.iter().zip(0..) {
             match (loss, change) {
                 (Loss::InOrder, _) if number < kept => self.happen(change),
+                // The one that was under way stops at any byte.
+                (Loss::InOrder, Change::Write { file, at, bytes }) => {
+                    let length = rng.index(bytes.len() + 1);
+                    return write(&mut self.files[*file], *at, &bytes[..length]);
+                }
                 (Loss::InOrder, _) => return,
                 (Loss::Torn, Change::Write { file, at, bytes }) => {
                     for (part, at) in sectors(*at, bytes) {
@@ -214,6 +223,11 @@ impl Card {
                     }
                 }
                 _ if rng.below(100) < likely => self.happen(change),
+                // A file may have its length already, and not yet its bytes.
+                (_, Change::Write { file, at, bytes }) if rng.one_in(3) => {
+                    let file = &mut self.files[*file];
+                    file.resize(file.len().max(at + bytes.len()), 0);
+                }
                 _ => {}
             }
         }
