@@ -183,6 +183,7 @@ impl Store {
 impl OpenStore {
     fn open(dir: &Path, map_bytes: u64) -> Result<OpenStore, StoreError> {
         let failed = |error| StoreError::heed(dir, "open", error);
+        make::clear_readers(dir).map_err(|error| StoreError::io(dir, "open", error))?;
         let map_size = usize::try_from(map_bytes)
             .map_err(|_| StoreError::MapFull { dir: dir.to_path_buf(), bytes: map_bytes })?;
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
