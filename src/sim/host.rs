@@ -53,6 +53,8 @@ pub struct Host {
     pub stepped_at: Option<u64>,
     /// By how much it was set since in steps that a node must bear; a larger one back may come to no more.
     borne_ms: i64,
+    /// When it was set last, and by how much since the process last looked: there and back between two events is nothing.
+    unseen: Option<(u64, i64)>,
     /// Until when faults may be to blame for what it does late or not at all.
     pub disturbed_until: u64,
     /// Whether it is meant to run: not before it joins, not in the pause after a crash.
@@ -107,22 +109,29 @@ impl Host {
             backoff_ms: BACKOFF_MS,
             stepped_at: None,
             borne_ms: 0,
+            unseen: None,
             disturbed_until: 0,
             wanted: false,
         }
     }
 
     /// Its process starts: of what was before it cannot know.
-    pub fn clock_seen(&mut self) {
-        (self.stepped_at, self.borne_ms) = (None, 0);
+    pub fn clock_begun(&mut self) {
+        (self.stepped_at, self.borne_ms, self.unseen) = (None, 0, None);
     }
 
     /// Its clock was set by this at the time.
     pub fn clock_set(&mut self, time: u64, ms: i64) {
+        let before = self.unseen.map_or(0, |(_, before)| before);
+        self.unseen = Some((time, before + ms));
+    }
+
+    /// Its process looks at the clock.
+    pub fn clock_seen(&mut self) {
+        let Some((time, ms)) = self.unseen.take() else { return };
         let moved = self.borne_ms + ms;
         if ms.unsigned_abs() > STEP_MS && moved.unsigned_abs() > STEP_MS {
-            self.borne_ms = 0;
-            self.stepped_at = self.node.is_some().then_some(time).or(self.stepped_at);
+            (self.stepped_at, self.borne_ms) = (Some(time), 0);
         } else {
             self.borne_ms = moved;
         }

@@ -30,7 +30,7 @@ impl World {
             // Its key is elsewhere, and it knows.
             host.disk.signed.standing = Standing::Proven;
         }
-        host.clock_seen();
+        host.clock_begun();
         let built = Timestamp::from_secs(ORIGIN - 24 * 3_600);
         let setup = Setup {
             network: host.network.as_ref().unwrap_or(&self.cast.network).clone(),
@@ -61,6 +61,7 @@ impl World {
         let mut script = self.hosts[index].script.take();
         let hidden = script.as_mut().is_some_and(|it| it.hides(&event, &self.scene(index)));
         let host = &mut self.hosts[index];
+        host.clock_seen();
         let Some(node) = &mut host.node else {
             host.script = script;
             return;

@@ -1,19 +1,24 @@
 //! Strangers with a channel and a throwaway identity: what they send in it, and what they have the node send.
 
+use std::time::Duration;
+
 use hypernode::shell::document::PeersDocument;
 use hypernode::types::block::Point;
+use hypernode::types::hash::TxId;
 use hypernode::types::key::SecretKey;
 use hypernode::types::message::{BODIES_MAX, ByeReason, Hello, Message};
 
 use super::stage::{Scene, Stage};
 use super::stranger::{Stranger, connect, connect_narrow};
 use crate::cluster::wait_for;
-use crate::sample::key;
+use crate::sample::{any_hash, key};
 
 /// How often each of them tries: many times what the log may say.
 const TIMES: u64 = 150;
 /// Ten times what a peer may send at once.
 const FRAMES: u64 = 50_000;
+/// Observers that send a byte a second.
+const SLOW: u64 = 4;
 /// Observers that a node lets in.
 const OBSERVERS_MAX: usize = 24;
 /// Requests in one go.
@@ -125,6 +130,22 @@ fn observers_that_flood_are_dropped_and_hold_little() {
         );
         assert!(stuck > OBSERVERS_MAX / 2, "the node holds what all others wait for: {ends:?}");
         held
+    });
+    stage.attack("a byte a second of a frame", |scene| {
+        let frame = Message::Have(vec![TxId(any_hash("nowhere")); 64]).to_frame();
+        let mut slow: Vec<Stranger> =
+            (0..SLOW).map(|number| observer(scene, &stranger_key(8, number))).collect();
+        // Until the node has had enough, long before the frame is whole; the pace is the attack.
+        for byte in frame {
+            if scene.ends().values().sum::<u64>() >= SLOW {
+                break;
+            }
+            for stranger in &mut slow {
+                stranger.send_plain(&[byte]);
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        scene.wait_for_ends("timeout", SLOW);
     });
     stage.attack("more observers than there is place for", |scene| {
         let mut held = Vec::new();
