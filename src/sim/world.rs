@@ -190,16 +190,15 @@ impl World {
     /// Lets everything happen up to and at this time, or until too much is wrong.
     pub fn run_until(&mut self, time: u64) {
         while !self.checks.is_full() {
-            let Some((now, next)) = self.queue.pop(time) else {
-                self.now = time;
-                return;
-            };
+            let Some((now, next)) = self.queue.pop(time) else { break };
             self.now = now;
             match next {
                 Next::Wake(host) => self.deliver(host, Event::Wake, 0),
                 Next::Task(task) => self.perform_task(task),
             }
         }
+        // Also where too much is wrong to go on: whoever waits for a time is not to wait for ever.
+        self.now = time;
     }
 
     /// Virtual time of the start of a round, on a perfect clock.

@@ -57,14 +57,9 @@ fn batch(step: u32) -> Batch {
 }
 
 /// The content after so many steps.
-fn expected(steps: u32) -> BTreeMap<(Table, Vec<u8>), Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for (place, value) in (0..steps).flat_map(|step| batch(step).0) {
-        match value {
-            Some(value) => all.insert(place, value),
-            None => all.remove(&place),
-        };
-    }
+fn expected(steps: u32) -> disk::Content {
+    let mut all = disk::Content::new();
+    (0..steps).for_each(|step| disk::apply(&batch(step), &mut all));
     all
 }
 

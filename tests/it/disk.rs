@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use hypernode::machine::records::{Reader, Table};
+use hypernode::machine::records::{Batch, Reader, Table};
+
+/// Records by table and key.
+pub type Content = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 /// Names the directory that a child is to work in.
 const WORK: &str = "HYPERNODE_TEST_CHILD";
@@ -55,8 +58,8 @@ pub fn words(output: &Output) -> String {
 }
 
 /// All that a database holds.
-pub fn content(reader: &dyn Reader) -> BTreeMap<(Table, Vec<u8>), Vec<u8>> {
-    let mut all = BTreeMap::new();
+pub fn content(reader: &dyn Reader) -> Content {
+    let mut all = Content::new();
     for table in Table::ALL {
         let mut from = Vec::new();
         while let Some((key, value)) = reader.next(table, &from) {
@@ -65,4 +68,14 @@ pub fn content(reader: &dyn Reader) -> BTreeMap<(Table, Vec<u8>), Vec<u8>> {
         }
     }
     all
+}
+
+/// What a batch makes of it.
+pub fn apply(batch: &Batch, content: &mut Content) {
+    for (place, value) in &batch.0 {
+        match value {
+            Some(value) => content.insert(place.clone(), value.clone()),
+            None => content.remove(place),
+        };
+    }
 }

@@ -43,8 +43,6 @@ const SEED: &str = "HYPERNODE_TEST_SEED";
 const DONE: &str = "done";
 const HOME: &str = "srv/node";
 
-type Content = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
-
 /// One thing that a node does with its disk.
 enum Work {
     Sign(SignRecord),
@@ -134,7 +132,7 @@ fn work_of_the_child() {
 #[derive(Clone, Default)]
 struct Expected {
     state: SignState,
-    content: Content,
+    content: disk::Content,
     /// The work that follows stops in order.
     stops: bool,
 }
@@ -147,14 +145,7 @@ fn expected(works: &[Work]) -> Vec<Expected> {
         all.push(now.clone());
         match work {
             Work::Sign(record) => now.state = now.state.admit(*record).unwrap(),
-            Work::Persist(batch) => {
-                for (place, value) in &batch.0 {
-                    match value {
-                        Some(value) => now.content.insert(place.clone(), value.clone()),
-                        None => now.content.remove(place),
-                    };
-                }
-            }
+            Work::Persist(batch) => disk::apply(batch, &mut now.content),
             Work::Restart { .. } => {}
         }
     }

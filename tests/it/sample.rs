@@ -26,29 +26,7 @@ first_round = 0
 source = "list"
 "#;
 
-const PARAMETERS: &str = r#"
-[[parameters]]
-from_round = 0
-
-[parameters.values]
-prefix = 0x7f
-clock = "local"
-messages_min = 0
-senders_min = 0
-messages_max = 1000
-activity_rounds = 1
-active_min = 1
-tests_per_slot = 2
-test_kinds = ["ping", "tip", "ledger_sample", "chain_sample", "bandwidth"]
-dial_count = 4
-forge_peers_min = 0
-
-[parameters.values.ledger]
-depth = 2
-step = 1
-first_height = 1
-controller = "00000000000000000000000000000000000000000000000000000000"
-"#;
+const PARAMETERS: &str = include_str!("../parameters.toml");
 
 /// The secret key of a number.
 pub fn key(number: u32) -> SecretKey {

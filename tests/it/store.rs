@@ -264,16 +264,11 @@ fn work_on_a_small_disk() {
 
 /// What the database is to be like.
 #[derive(Clone, Default)]
-struct Model(BTreeMap<(Table, Vec<u8>), Vec<u8>>);
+struct Model(disk::Content);
 
 impl Model {
     fn persist(&mut self, batch: &Batch) {
-        for (place, value) in &batch.0 {
-            match value {
-                Some(value) => self.0.insert(place.clone(), value.clone()),
-                None => self.0.remove(place),
-            };
-        }
+        disk::apply(batch, &mut self.0);
     }
 }
 
