@@ -14,8 +14,9 @@ use crate::types::hash::hash;
 use crate::types::sign::{SignRecord, Standing};
 
 /// Events of one host in so much virtual time: more than a long reorganisation or a full backlog needs, and fewer than one
-/// in each millisecond.
+/// in each millisecond; and for each other host those of its votes and probes, which a round of many HNs needs in any case.
 const STORM: u32 = 30_000;
+const STORM_PER_HOST: u32 = 60;
 const STORM_MS: u64 = 40_000;
 
 impl World {
@@ -109,12 +110,13 @@ impl World {
 
     /// Whether a host does nothing but spin.
     fn storms(&mut self, index: usize) -> bool {
+        let allowed = STORM + STORM_PER_HOST * u32::try_from(self.hosts.len()).unwrap_or(0);
         let (since, events) = &mut self.storms[index];
         if self.now >= *since + STORM_MS {
             (*since, *events) = (self.now, 0);
         }
         *events += 1;
-        if *events < STORM {
+        if *events < allowed {
             return false;
         }
         *events = 0;
