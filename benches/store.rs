@@ -15,7 +15,8 @@ use std::time::Instant;
 
 use hypernode::machine::records::{Batch, Table, height_key, point_key};
 use hypernode::shell::guard::Guard;
-use hypernode::shell::store::{MAP_START_BYTES, Store};
+use hypernode::shell::memory::MemoryClass;
+use hypernode::shell::store::Store;
 use hypernode::types::block::Point;
 use hypernode::types::clock::{Height, Round, Slot};
 use hypernode::types::hash::{BlockHash, Hash, hash};
@@ -57,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut out = std::io::stdout().lock();
     let network = Hash([1; 32]);
-    let mut store = Store::open(dir.path(), network, MAP_START_BYTES)?;
+    let mut store = Store::open(dir.path(), network, MemoryClass::Small.bounds().map_bytes)?;
     let mut height = 0;
     for from in [1_000, 10_000, 100_000] {
         while height < from {

@@ -9,6 +9,7 @@ pub mod event;
 pub mod evidence;
 pub mod halt;
 pub mod ledger;
+pub mod limits;
 pub mod mempool;
 pub mod note;
 pub mod peers;

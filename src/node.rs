@@ -23,6 +23,7 @@ use crate::machine::event::{Answer, Effect, Event, Outbox, PeerId, Request};
 use crate::machine::evidence::EvidenceKeeper;
 use crate::machine::halt::Halt;
 use crate::machine::ledger::Follower;
+use crate::machine::limits::Limits;
 use crate::machine::mempool::Mempool;
 use crate::machine::peers::Peers;
 use crate::machine::records::{Draft, Reader};
@@ -63,6 +64,7 @@ pub struct Setup {
     pub signed: SignState,
     /// Signatures seen; shared by the nodes of a simulation.
     pub verifier: Verifier,
+    pub limits: Limits,
 }
 
 /// Why a node cannot start on its database.
@@ -124,14 +126,14 @@ pub struct Node {
 impl Node {
     /// A node on its database, as it was left.
     pub fn open(setup: Setup, now: Now, db: &dyn Reader) -> Result<Node, OpenError> {
-        let Setup { network, key, seed, built, mut signed, verifier } = setup;
+        let Setup { network, key, seed, built, mut signed, verifier, limits } = setup;
         let anchor = Rc::new(Anchor::genesis(&network));
         let plans = Rc::new(Plans::new(network.clone(), anchor));
         let seals =
             Seals::open(network.clone(), verifier.clone(), db).map_err(OpenError::Damaged)?;
         let (chain, messages) = Chain::open(network.clone(), plans, verifier.clone(), db)
             .map_err(OpenError::Damaged)?;
-        let mut mempool = Mempool::default();
+        let mut mempool = Mempool::new(limits);
         for message in &messages {
             mempool.joined(message);
         }
@@ -141,12 +143,13 @@ impl Node {
         let known = (network.clone(), verifier.clone());
         let custody = Custody::open(public, known.0, known.1, tip, &mut signed, db);
         let mut rng = Rng::new(&seed);
-        let peers = Peers::new(network.clone(), key.clone(), verifier.clone(), rng.fork("peers"));
+        let rng = rng.fork("peers");
+        let peers = Peers::new(network.clone(), key.clone(), verifier.clone(), limits, rng);
         let mut node = Node {
             duty: DutyKeeper::open(own, &network, now, db),
             sealing: Sealing::new(network.clone(), key.clone(), verifier.clone()),
             relay: Relay::new(network.clock.slot_ms),
-            sync: Sync::new(network.clock.slot_ms),
+            sync: Sync::new(network.clock.slot_ms, limits.asked),
             announced: chain.best().point,
             announced_seal: chain.certified_index(),
             announced_at: now.mono,

@@ -15,6 +15,7 @@ pub mod host;
 pub mod journal;
 pub mod ledger;
 pub mod link;
+pub mod memory;
 pub mod noise;
 pub mod store;
 pub mod tally;

@@ -12,12 +12,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use heed::EnvOpenOptions;
+use hypernode::machine::limits::Limits;
 use hypernode::machine::records::{Batch, MainRecord, StoredHeader, Table, height_key, point_key};
 use hypernode::node::{Node, Setup};
 use hypernode::rules::state::ChainState;
 use hypernode::rules::validity::IdentifiedTx;
 use hypernode::shell::guard::Guard;
-use hypernode::shell::store::{MAP_START_BYTES, Store};
+use hypernode::shell::memory::MemoryClass;
+use hypernode::shell::store::Store;
 use hypernode::types::address::Address;
 use hypernode::types::block::Block;
 use hypernode::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
@@ -92,7 +94,8 @@ fn compare(what: &str, measured: Vec<Duration>, beside: &str, other: Vec<Duratio
 
 /// Makes a chain in which each slot has its block; the place of its last one.
 fn fill(sample: &Sample, dir: &Path) -> (Round, Slot) {
-    let mut store = Store::open(dir, sample.network.id(), MAP_START_BYTES).expect("a new one");
+    let mut store = Store::open(dir, sample.network.id(), MemoryClass::Small.bounds().map_bytes)
+        .expect("a new one");
     let keys: BTreeMap<Address, &SecretKey> =
         sample.keys().iter().map(|key| (sample.network.address_of(&key.public()), key)).collect();
     let (mut parent, mut state) = (sample.genesis(), sample.state(0));
@@ -151,7 +154,8 @@ fn open(sample: &Sample, dir: &Path, wall: Timestamp) -> Duration {
     let key = sample.keys()[0].clone();
     let (id, public) = (sample.network.id(), key.public());
     let start = Instant::now();
-    let store = Store::open(dir, id, MAP_START_BYTES).expect("it stands there");
+    let store =
+        Store::open(dir, id, MemoryClass::Small.bounds().map_bytes).expect("it stands there");
     let guard = Guard::begin(&dir.join("sign"), id, public).expect("a sign state");
     let setup = Setup {
         network: sample.network.clone(),
@@ -160,6 +164,7 @@ fn open(sample: &Sample, dir: &Path, wall: Timestamp) -> Duration {
         built: Timestamp(0),
         signed: guard.state(),
         verifier: Verifier::default(),
+        limits: Limits::default(),
     };
     let node = Node::open(setup, now, &store.reader()).expect("a whole chain");
     let time = start.elapsed();

@@ -11,6 +11,8 @@ use super::choice;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::number::{positive, whole};
+use crate::shell::memory::{Bounds, MemoryClass};
+use crate::shell::store::MAP_MAX_BYTES;
 use crate::types::network::{Endpoint, Network};
 use fault::Fault;
 use raw::{Key, Place, Raw};
@@ -33,8 +35,8 @@ pub const SIGN_DIR: &str = "/var/lib/hypernode-sign";
 pub const PORT: u16 = 6969;
 /// Where a node listens: at every address.
 const LISTEN: &str = "0.0.0.0:6969";
-/// Address space of the database to begin with.
-const MAP_SIZE: &str = "64MiB";
+/// What the machine decides.
+const AUTO: &str = "auto";
 /// Longest path of a Unix socket, in bytes: the kernel has 108, one of them a zero.
 pub const SOCKET_PATH_MAX: usize = 107;
 
@@ -49,8 +51,9 @@ pub struct Config {
     pub api_socket: PathBuf,
     /// The PoW ledger to read; a node needs none to follow, forge and vote.
     pub ledger: Option<PathBuf>,
-    /// Bytes of the database's map to begin with.
-    pub map_size: u64,
+    /// How much the node may hold, by its memory class, and the size of the database's map to begin with.
+    pub bounds: Bounds,
+    pub memory: MemoryClass,
     pub log: LevelFilter,
     /// The process of a devnet: the node ends with it.
     pub lives_with: Option<u32>,
@@ -125,6 +128,9 @@ impl Layers {
 
     /// Everything a node needs, checked.
     pub fn validate(&self) -> Result<Config, Failure> {
+        let memory = self.value(Key::Memory, memory)?;
+        let mut bounds = memory.bounds();
+        bounds.map_bytes = self.value(Key::MapSize, map_size)?.unwrap_or(bounds.map_bytes);
         Ok(Config {
             network: self.network()?,
             key: self.key(),
@@ -133,7 +139,8 @@ impl Layers {
             sign_dir: self.path(Key::SignDir),
             api_socket: self.api_socket()?,
             ledger: self.ledger(),
-            map_size: self.value(Key::MapSize, size)?,
+            bounds,
+            memory,
             log: self.value(Key::Log, level)?,
             lives_with: self.value(Key::LivesWith, lives_with)?,
         })
@@ -146,7 +153,8 @@ impl Layers {
                 Key::Network => self.network().err(),
                 Key::Listen => self.value(key, endpoint).err(),
                 Key::ApiSocket => self.api_socket().err(),
-                Key::MapSize => self.value(key, size).err(),
+                Key::Memory => self.value(key, memory).err(),
+                Key::MapSize => self.value(key, map_size).err(),
                 Key::Log => self.value(key, level).err(),
                 Key::LivesWith => self.value(key, lives_with).err(),
                 Key::Secret | Key::DataDir | Key::SignDir | Key::Ledger => None,
@@ -171,7 +179,7 @@ impl Layers {
                 Some(path(self.path(key)))
             }
             Key::Ledger => self.ledger().map(path),
-            Key::Listen | Key::MapSize | Key::Log | Key::LivesWith => {
+            Key::Listen | Key::Memory | Key::MapSize | Key::Log | Key::LivesWith => {
                 self.text(key).map(str::to_owned)
             }
         };
@@ -216,7 +224,7 @@ fn built_in(key: Key) -> Option<&'static str> {
         Key::DataDir => Some(DATA_DIR),
         Key::SignDir => Some(SIGN_DIR),
         Key::ApiSocket => Some(API_SOCKET),
-        Key::MapSize => Some(MAP_SIZE),
+        Key::Memory | Key::MapSize => Some(AUTO),
         Key::Log => Some("info"),
         Key::Ledger | Key::LivesWith => None,
     }
@@ -231,16 +239,39 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
     Ok(Endpoint { ip: *address.ip(), port: address.port() })
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// A memory class, or that of this machine.
+fn memory(text: &str) -> Result<MemoryClass, String> {
+    if text == AUTO {
+        return Ok(MemoryClass::of_machine());
+    }
+    let named = MemoryClass::ALL.into_iter().find(|class| class.name() == text);
+    named.ok_or_else(|| {
+        let names = MemoryClass::ALL.map(MemoryClass::name).join(", ");
+        format!("{text:?} is not {AUTO}, nor one of {names}")
+    })
+}
+
+/// Bytes of a map; nothing when the memory class decides.
+fn map_size(text: &str) -> Result<Option<u64>, String> {
+    if text == AUTO {
+        return Ok(None);
+    }
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit: u64 = match unit {
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err(format!("{text:?} is not a size such as 512MiB or 1GiB")),
+        _ => return Err(format!("{text:?} is neither {AUTO} nor a size such as 512MiB or 1GiB")),
     };
-    let bytes = positive(number)?.checked_mul(unit).filter(|bytes| usize::try_from(*bytes).is_ok());
-    bytes.ok_or_else(|| format!("{text} is too large for this machine"))
+    let bytes = positive(number)?.checked_mul(unit).filter(|bytes| *bytes <= MAP_MAX_BYTES);
+    let most = MAP_MAX_BYTES >> 30;
+    let why = match cfg!(target_pointer_width = "32") {
+        true => format!(
+            "{text} is more than {most}GiB, the most that a 32-bit process maps in one piece"
+        ),
+        false => format!("{text} is more than {most}GiB, the most that a database may have"),
+    };
+    bytes.map(Some).ok_or(why)
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {
@@ -267,7 +298,6 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::shell::store::MAP_START_BYTES;
 
     #[test]
     fn values_are_read_strictly() {
@@ -278,11 +308,16 @@ mod tests {
         for bad in ["127.0.0.1", "127.0.0.1:+6969", "127.0.0.1:0", "localhost:1", "[::1]:1", ""] {
             assert!(endpoint(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(size("512MiB"), Ok(512 << 20));
+        assert_eq!(map_size("512MiB"), Ok(Some(512 << 20)));
+        assert_eq!((map_size("1GiB"), map_size("auto")), (Ok(Some(1 << 30)), Ok(None)));
         for bad in ["", "512", "0MiB", "1.5GiB", "-1GiB", "99999999999GiB", "1GB"] {
-            assert!(size(bad).is_err(), "{bad:?}");
+            assert!(map_size(bad).is_err(), "{bad:?}");
         }
         assert!(level("INFO").is_err());
+        for class in MemoryClass::ALL {
+            assert_eq!(memory(class.name()), Ok(class));
+        }
+        assert!(memory("512").is_err());
         assert_eq!((lives_with("12"), lives_with("")), (Ok(Some(12)), Ok(None)));
         assert!(lives_with("4294967296").is_err());
     }
@@ -292,7 +327,8 @@ mod tests {
         let layers = Layers { raw: Raw::default(), file: None, base: "/".into() };
         let config = layers.validate().expect("it is right");
         assert_eq!(config.listen, Endpoint { ip: Ipv4Addr::UNSPECIFIED, port: PORT });
-        assert_eq!(config.map_size, MAP_START_BYTES);
+        assert_eq!(config.memory, MemoryClass::of_machine());
+        assert_eq!(config.bounds, config.memory.bounds());
         assert_eq!(layers.faults(), Vec::new());
     }
 }

@@ -164,7 +164,7 @@ fn open(config: &Config) -> Result<Store, Failure> {
         return Err(Failure::new(Exit::Missing, "database_missing", message)
             .action("name the configuration of the node with --config"));
     }
-    Store::open(&config.data_dir, config.network.id(), config.map_size).map_err(refused)
+    Store::open(&config.data_dir, config.network.id(), config.bounds.map_bytes).map_err(refused)
 }
 
 fn read(store: &Store) -> Result<HaltDocument, Failure> {

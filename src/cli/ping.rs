@@ -19,6 +19,7 @@ use super::output::Output;
 use super::secret;
 use crate::machine::event::{Event, PeerId};
 use crate::shell::clock::SystemClock;
+use crate::shell::memory::MemoryClass;
 use crate::shell::tcp::Tcp;
 use crate::types::key::{PublicKey, Verifier};
 use crate::types::message::{Hello, Message, Tip};
@@ -103,7 +104,7 @@ impl Ping {
         let endpoint = resolve(&self.node)?;
         let executor = Rc::new(LocalExecutor::new());
         let conversation = async {
-            let mut tcp = Tcp::new(&executor, &network);
+            let mut tcp = Tcp::new(&executor, &network, &MemoryClass::Small32.bounds());
             let late = async {
                 Timer::after(PATIENCE).await;
                 Err(unreachable(&self.node, "it did not answer in time"))

@@ -82,7 +82,7 @@ fn options(config: Config) -> RunOptions {
         sign_dir: config.sign_dir,
         api_socket: config.api_socket,
         ledger: config.ledger,
-        map_size: config.map_size,
+        bounds: config.bounds,
         built: Timestamp::from_secs(built),
         lives_with: config.lives_with,
     }

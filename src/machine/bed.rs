@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::chain::{Best, Chain};
 use super::event::{Effect, Outbox, PeerId};
+use super::limits::Limits;
 use super::peers::Peers;
 use super::records::{Batch, Draft, Reader, Table};
 use super::turn::Turn;
@@ -245,7 +246,8 @@ impl Ground {
 
     /// The peers of founder 1, none yet.
     pub fn peers(&self) -> Peers {
-        Peers::new(self.network.clone(), key(1), self.verifier.clone(), Rng::from_text("peers"))
+        let rng = Rng::from_text("peers");
+        Peers::new(self.network.clone(), key(1), self.verifier.clone(), Limits::default(), rng)
     }
 
     /// A connection with somebody who has greeted; whether it stands.

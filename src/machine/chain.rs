@@ -42,7 +42,7 @@ pub use led::Denied;
 use path::Known;
 use sealed::Fold;
 use tree::Tree;
-pub use tree::{Entry, UNFULL_MAX};
+pub use tree::{Entry, UNFULL_BYTES, UNFULL_MAX};
 
 /// Hashes of blocks known to be invalid: enough to not fetch the same one twice in a round.
 const INVALID_MAX: usize = 1024;

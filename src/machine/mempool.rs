@@ -9,6 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::machine::limits::Limits;
 use crate::machine::status::{PoolEntry, PoolStatus};
 use crate::rules::refusal::Refusal;
 use crate::rules::state::ChainState;
@@ -18,11 +19,6 @@ use crate::types::codec;
 use crate::types::hash::TxId;
 use crate::types::network::Network;
 use crate::types::tx::{Tx, TxKey};
-
-/// Messages held: two rounds of 4,096 HNs with 380 test reports each leave room to spare.
-pub const MESSAGES_MAX: usize = 16_384;
-/// Their bytes: with the maps around them about 8 MiB, what a 512 MB board can spare.
-pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Clone)]
 struct Held {
@@ -34,6 +30,7 @@ struct Held {
 /// Messages by id and by key.
 #[derive(Debug, Default)]
 pub struct Mempool {
+    limits: Limits,
     held: BTreeMap<TxId, Held>,
     keys: BTreeMap<TxKey, TxId>,
     /// By the round they are for.
@@ -46,6 +43,11 @@ pub struct Mempool {
 }
 
 impl Mempool {
+    /// An empty one.
+    pub fn new(limits: Limits) -> Mempool {
+        Mempool { limits, ..Mempool::default() }
+    }
+
     /// A message that is held.
     pub fn get(&self, id: &TxId) -> Option<&Rc<Tx>> {
         self.held.get(id).map(|held| &held.tx)
@@ -87,7 +89,8 @@ impl Mempool {
             return Err(Refusal::InChain);
         }
         let bytes = codec::encode(&tx).len();
-        if self.held.len() >= MESSAGES_MAX || self.bytes + bytes > BYTES_MAX {
+        if self.held.len() >= self.limits.messages || self.bytes + bytes > self.limits.message_bytes
+        {
             return Err(Refusal::PoolFull);
         }
         let place = Place { round: now.max(tx.round), seal: state.named() };
@@ -208,7 +211,7 @@ impl Mempool {
 
     /// What is in the chain can be read back from it, so it leaves first.
     fn make_room(&mut self) {
-        while self.held.len() > MESSAGES_MAX || self.bytes > BYTES_MAX {
+        while self.held.len() > self.limits.messages || self.bytes > self.limits.message_bytes {
             let mut oldest = self.rounds.iter().map(|(_, id)| *id);
             let in_chain = oldest.find(|id| self.held.get(id).is_some_and(|it| it.in_chain));
             match in_chain.or_else(|| self.rounds.first().map(|(_, id)| *id)) {

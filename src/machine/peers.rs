@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::event::{Fault, PeerId};
+use super::limits::Limits;
 use super::note::Note;
 use super::status::{AsidePeer, EndedPeer};
 use super::turn::Turn;
@@ -31,10 +32,6 @@ use dialler::Dialler;
 pub use ends::{End, Ends};
 pub use peer::Peer;
 
-/// HNs accepted: with 8 dialled each and the jurors, four times what is expected.
-const ACCEPTED_MAX: usize = 96;
-/// Observers and connections that have not said who they are.
-const OBSERVERS_MAX: usize = 24;
 /// A connection says who it is within this time.
 const GREETING_MS: u64 = 10_000;
 /// A ping is answered within this time.
@@ -46,6 +43,7 @@ pub struct Peers {
     key: SecretKey,
     own: PublicKey,
     verifier: Verifier,
+    limits: Limits,
     rng: Rng,
     peers: BTreeMap<PeerId, Peer>,
     keys: BTreeMap<PublicKey, PeerId>,
@@ -60,12 +58,19 @@ pub struct Peers {
 
 impl Peers {
     /// No connection yet.
-    pub fn new(network: Rc<Network>, key: SecretKey, verifier: Verifier, rng: Rng) -> Peers {
+    pub fn new(
+        network: Rc<Network>,
+        key: SecretKey,
+        verifier: Verifier,
+        limits: Limits,
+        rng: Rng,
+    ) -> Peers {
         Peers {
             own: key.public(),
             network,
             key,
             verifier,
+            limits,
             rng,
             peers: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -184,7 +189,7 @@ impl Peers {
         let address = self.network.address_of(&hello.key);
         let masternode = state.registered(&address).is_some();
         let crowd = self.ready().filter(|it| !it.dialled && it.masternode == masternode).count();
-        let most = if masternode { ACCEPTED_MAX } else { OBSERVERS_MAX };
+        let most = if masternode { self.limits.accepted } else { self.limits.observers };
         let peer = self.peers.get_mut(&id).expect("looked up above");
         if !peer.dialled && crowd >= most {
             self.close(turn, id, ByeReason::Full);
@@ -394,7 +399,7 @@ impl Peers {
         };
         let near = accepted.iter().filter(|peer| block(&peer.endpoint) == block(endpoint)).count();
         let most = self.network.values_at(self.network.first_round).inbound_per_block as usize;
-        greeting <= OBSERVERS_MAX && (most == 0 || near <= most)
+        greeting <= self.limits.observers && (most == 0 || near <= most)
     }
 
     fn put_aside(&mut self, turn: &mut Turn, peer: &Peer, reason: ByeReason) {

@@ -10,7 +10,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::event::PeerId;
-use super::mempool::{MESSAGES_MAX, Mempool};
+use super::mempool::Mempool;
 use super::peers::Peers;
 use super::turn::Turn;
 use crate::types::block::{Point, SignedHeader};
@@ -26,8 +26,8 @@ use inbound::Wanted;
 pub const UNANSWERED_MAX: u32 = 10;
 /// Peers that one body is asked from.
 const ASKED_MAX: usize = 2;
-/// Messages asked for at once.
-const WANTED_MAX: usize = MESSAGES_MAX;
+/// Messages asked for at once: what a mempool of the usual size holds.
+const WANTED_MAX: usize = 16_384;
 /// Of those that one peer was the first to announce, a heartbeat of each HN: one that announces and never delivers does
 /// not take the place of all others.
 const WANTED_OF_PEER_MAX: usize = REGISTRY_MAX;

@@ -36,6 +36,7 @@ use crate::types::network::Network;
 use crate::types::seal::{Checkpoint, Proposal, Quorum, Vote};
 use crate::types::sign::{SignState, Standing};
 
+pub use intake::INTAKE_BYTES;
 pub use judge::RegistryDoubt;
 
 use intake::{Intake, Item, SIGNATURES_MAX, Signatures};

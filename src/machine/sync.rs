@@ -43,6 +43,8 @@ const RATE_MS: u64 = 10_000;
 /// What is asked from whom.
 pub struct Sync {
     answer_ms: u64,
+    /// Peers asked for bodies at once.
+    asked_max: usize,
     next_request: u32,
     headers: Option<HeaderRequest>,
     bodies: BTreeMap<PeerId, BodyRequest>,
@@ -79,9 +81,10 @@ pub struct View<'a> {
 
 impl Sync {
     /// Nothing asked yet.
-    pub fn new(slot_ms: u64) -> Sync {
+    pub fn new(slot_ms: u64, asked_max: usize) -> Sync {
         Sync {
             answer_ms: (2 * slot_ms).clamp(ANSWER_MIN_MS, ANSWER_MAX_MS),
+            asked_max,
             next_request: 0,
             headers: None,
             bodies: BTreeMap::new(),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::{Node, Setup};
 use crate::machine::bed::{self, Disk, Ground};
 use crate::machine::event::{Effect, Event, Fault, PeerId, Request, RequestId};
+use crate::machine::limits::Limits;
 use crate::machine::records;
 use crate::types::block::{Block, Point, messages_root};
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
@@ -47,6 +48,7 @@ fn open(ground: &Ground, disk: &Disk, now: Now) -> Node {
         built: Timestamp(0),
         signed: disk.signed,
         verifier: ground.verifier.clone(),
+        limits: Limits::default(),
     };
     Node::open(setup, now, disk).expect("the disk is whole")
 }

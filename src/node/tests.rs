@@ -14,6 +14,7 @@ use std::rc::Rc;
 use super::{Node, Setup};
 use crate::machine::bed::{self, Disk};
 use crate::machine::event::{Effect, Event, PeerId};
+use crate::machine::limits::Limits;
 use crate::machine::note::Note;
 use crate::types::block::SignedHeader;
 use crate::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
@@ -96,6 +97,7 @@ impl World {
             built: Timestamp(0),
             signed: self.disks[index].signed,
             verifier: self.verifier.clone(),
+            limits: Limits::default(),
         };
         Node::open(setup, self.now(), &self.disks[index]).expect("the disk is whole")
     }

@@ -45,6 +45,9 @@ const CONNECTIONS_MAX: usize = 32;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a body: a message has at most 4,096, twice that in hex.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// What clients may make us hold: their requests, and one answer at a time of the size that our own client takes.
+pub const MEMORY_BYTES: usize =
+    CONNECTIONS_MAX * (HEAD_BYTES_MAX + BODY_BYTES_MAX) + super::client::ANSWER_BYTES_MAX;
 /// From accepting a connection to closing it.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 /// What `sockaddr_un` holds, with the zero at its end.

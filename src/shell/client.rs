@@ -11,7 +11,7 @@ use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// Longest answer: 512 headers take 0.5 MiB.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// For the whole request.
 const TIME: Duration = Duration::from_secs(10);
 /// The head of an answer: ours has 150 bytes.

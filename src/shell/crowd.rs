@@ -11,22 +11,28 @@ use smol::channel::{Receiver, Sender};
 
 use super::clock::SystemClock;
 use super::tally::Tally;
+use crate::machine::limits::Limits;
 use crate::machine::peers::{End, Ends};
 use crate::machine::status::EndedPeer;
 use crate::types::network::{Endpoint, Network};
 
-/// Accepted connections, handshakes included: each may hold 200 KiB, and the core keeps fewer.
-const ACCEPTED_MAX: u32 = 256;
-/// Dialled connections, those under way included. The core asks for fewer: a dial list, and jurors among themselves.
-const DIALLED_MAX: u32 = 256;
 /// Handshakes under way that others began: they cost us two multiplications before we know whom we talk to.
 const UNFINISHED_MAX: usize = 32;
 /// The same from one address. Loopback is exempt: all nodes of a devnet come from there.
 const UNFINISHED_PER_IP_MAX: usize = 8;
 
+/// How many connections there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// Accepted, handshakes included: the core keeps fewer, and tells the others why they go.
+    pub accepted: u32,
+    /// Dialled, those under way included. The core asks for fewer: a dial list, and jurors among themselves.
+    pub dialled: u32,
+}
+
 /// The connections there are.
-#[derive(Default)]
 pub struct Crowd {
+    places: Places,
     accepted: Cell<u32>,
     dialled: Cell<u32>,
     unfinished: RefCell<Unfinished>,
@@ -73,12 +79,31 @@ struct Book {
     said: RefCell<Tally>,
 }
 
+impl Places {
+    /// Places for what the core keeps and for those that it will not keep: observers three times, who are told so, and
+    /// handshakes.
+    pub fn around(limits: &Limits, dialled: u32) -> Places {
+        let accepted = limits.accepted + 3 * limits.observers + UNFINISHED_MAX;
+        Places { accepted: u32::try_from(accepted).unwrap_or(u32::MAX), dialled }
+    }
+}
+
 impl Crowd {
+    /// Nobody yet.
+    pub fn new(places: Places) -> Crowd {
+        Crowd {
+            places,
+            accepted: Cell::new(0),
+            dialled: Cell::new(0),
+            unfinished: RefCell::default(),
+        }
+    }
+
     /// A place, if there is one.
     pub fn enter(self: &Rc<Crowd>, kind: PlaceKind) -> Option<Place> {
         match kind {
-            PlaceKind::Dialled => count_below(&self.dialled, DIALLED_MAX)?,
-            PlaceKind::Accepted => count_below(&self.accepted, ACCEPTED_MAX)?,
+            PlaceKind::Dialled => count_below(&self.dialled, self.places.dialled)?,
+            PlaceKind::Accepted => count_below(&self.accepted, self.places.accepted)?,
         }
         Some(Place { crowd: Rc::clone(self), kind })
     }
@@ -186,13 +211,17 @@ impl Refused {
 mod tests {
     use super::*;
 
+    fn crowd() -> Rc<Crowd> {
+        Rc::new(Crowd::new(Places::around(&Limits::default(), 128)))
+    }
+
     fn begin(crowd: &Rc<Crowd>, ip: [u8; 4], count: usize) -> Vec<Attempt> {
         std::iter::repeat_with(|| crowd.begin(ip.into())).take(count).flatten().collect()
     }
 
     #[test]
     fn one_address_cannot_take_all_handshakes() {
-        let crowd = Rc::new(Crowd::default());
+        let crowd = crowd();
         let mut held = begin(&crowd, [9, 9, 9, 9], 20);
         assert_eq!(held.len(), 8);
         held.extend(begin(&crowd, [9, 9, 9, 8], 1));
@@ -205,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_few_slow_addresses_keep_nobody_else_out() {
-        let crowd = Rc::new(Crowd::default());
+        let crowd = crowd();
         let slow: Vec<Attempt> =
             (1..=4).flat_map(|last| begin(&crowd, [9, 9, 9, last], 8)).collect();
         assert_eq!(slow.len(), 32);

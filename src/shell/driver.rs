@@ -19,6 +19,7 @@ use super::engine::{Engine, Outward, Parts, Step};
 use super::guard::Guard;
 use super::host::{self, Service, StopSignal, Tie};
 use super::ledger::Watch;
+use super::memory::Bounds;
 use super::store::Store;
 use super::tcp::Tcp;
 use crate::machine::event::{Answer, Event, Request, RequestId, StopReason};
@@ -51,8 +52,8 @@ pub struct RunOptions {
     pub api_socket: PathBuf,
     /// The PoW ledger to read.
     pub ledger: Option<PathBuf>,
-    /// Size of the database's map to begin with.
-    pub map_size: u64,
+    /// How much the node may hold, and the size of the database's map to begin with.
+    pub bounds: Bounds,
     /// When this software was built: a clock before it is wrong.
     pub built: Timestamp,
     /// The number of a process whose end is ours too.
@@ -139,7 +140,7 @@ impl Driver {
     ) -> Result<Driver, RunError> {
         let network = Rc::new(options.network);
         let key = host::read_key(&options.key_file).map_err(RunError::Key)?;
-        let store = Store::open(&options.data_dir, network.id(), options.map_size)
+        let store = Store::open(&options.data_dir, network.id(), options.bounds.map_bytes)
             .map_err(RunError::Store)?;
         let guard =
             Guard::open(&options.sign_dir, network.id(), key.public()).map_err(RunError::Guard)?;
@@ -147,10 +148,11 @@ impl Driver {
         let socket = api::bind(&options.api_socket).map_err(RunError::Socket)?;
         let clock = Rc::new(SystemClock::start());
         let address = network.address_of(&key.public());
-        let parts = Parts { network: Rc::clone(&network), key, built: options.built, store, guard };
+        let (built, limits) = (options.built, options.bounds.limits);
+        let parts = Parts { network: Rc::clone(&network), key, built, store, guard, limits };
         let engine = Engine::open(parts, clock.now()).map_err(RunError::Engine)?;
         let engine = Rc::new(RefCell::new(engine));
-        let mut tcp = Tcp::new(executor, &network);
+        let mut tcp = Tcp::new(executor, &network, &options.bounds);
         tcp.listen(listener).map_err(RunError::System)?;
         let (sender, submissions) = smol::channel::bounded(SUBMISSIONS_MAX);
         let view = View {

@@ -15,6 +15,7 @@ use super::store::{Store, StoreError};
 use super::tally::Tally;
 use super::{crash, journal};
 use crate::machine::event::{Answer, Effect, Event, PeerId, RequestId, StopReason};
+use crate::machine::limits::Limits;
 use crate::machine::note::Note;
 use crate::machine::records::Reader;
 use crate::machine::status::Status;
@@ -41,6 +42,7 @@ pub struct Parts {
     pub built: Timestamp,
     pub store: Store,
     pub guard: Guard,
+    pub limits: Limits,
 }
 
 /// The core, its database and its sign state.
@@ -110,7 +112,7 @@ pub enum EngineError {
 impl Engine {
     /// Opens the core as its database and its sign state have it.
     pub fn open(parts: Parts, now: Now) -> Result<Engine, EngineError> {
-        let verifier = Verifier::default();
+        let verifier = Verifier::remembering(parts.limits.verified);
         let node = open_node(&parts, &verifier, now)?;
         Ok(Engine {
             parts,
@@ -297,6 +299,7 @@ fn open_node(parts: &Parts, verifier: &Verifier, now: Now) -> Result<Node, Engin
         built: parts.built,
         signed: parts.guard.state(),
         verifier: verifier.clone(),
+        limits: parts.limits,
     };
     let reader = parts.store.reader();
     let node = Node::open(setup, now, &reader);

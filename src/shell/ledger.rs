@@ -32,6 +32,8 @@ const SLICE_ROWS: usize = 2_048;
 const UNINDEXED_ROWS: i64 = 200_000;
 /// Bytes of a row; the companion's have 3,000.
 const ROW_BYTES: i32 = 16 * 1024 * 1024;
+/// What a first read of a million rows may take, with the summary at its end (`docs/benchmarks.md`: 29.5 MiB).
+pub const MEMORY_BYTES: u64 = 32 * 1024 * 1024;
 /// Heights looked at together when they are out of order, at first and at most; and how long one look should take.
 const WIDTH: u64 = 64;
 const WIDTH_MAX: u64 = 4_096;

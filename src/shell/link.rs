@@ -17,7 +17,7 @@ use smol::{LocalExecutor, Task, Timer};
 use super::frame::{Cutter, Owed};
 use super::noise::{Channel, Opener, RECORD_PLAIN_MAX, Sealer};
 use crate::machine::event::{Fault, PeerId};
-use crate::types::message::Message;
+use crate::types::message::{Message, QUORUM_BYTES_MAX};
 
 /// Bytes that may wait for a peer: two of the largest frames.
 const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -31,6 +31,9 @@ const CLOSE_TIME: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 16 * 1024;
 /// Larger buffers are given back after use: most of the time a connection is idle.
 const KEEP_BYTES: usize = 32 * 1024;
+/// What a connection may hold beside its queue: a record on its way in and one on its way out, each sealed and plain, and
+/// the largest frame that nobody asked for, with what is decoded from it.
+pub const LINK_BYTES: usize = READ_BYTES + 4 * RECORD_PLAIN_MAX + 2 * QUORUM_BYTES_MAX;
 
 /// What a connection tells the driver.
 pub enum Word {

@@ -42,14 +42,14 @@ mod review;
 mod value;
 mod walk;
 
-/// Size of the map to begin with: some 10,000 blocks.
-pub const MAP_START_BYTES: u64 = 64 * 1024 * 1024;
+/// Pages that one write holds until it is on disk: an answer with bodies, twice, and what they change.
+pub const MEMORY_BYTES: usize = 8 * 1024 * 1024;
 /// Maps are multiples of this: pages have up to 64 KiB on ARM.
 const MAP_UNIT_BYTES: u64 = 64 * 1024;
 /// Room over what the file holds, for the first writes after opening.
 const MAP_ROOM_BYTES: u64 = 1024 * 1024;
 /// Largest map: what a 32-bit process finds in one piece, and more than any chain elsewhere.
-const MAP_MAX_BYTES: u64 = if cfg!(target_pointer_width = "32") { 1 << 30 } else { 1 << 40 };
+pub const MAP_MAX_BYTES: u64 = if cfg!(target_pointer_width = "32") { 1 << 30 } else { 1 << 40 };
 
 /// Room that a file has left when more is added, for a few blocks.
 const RESERVE_MIN_BYTES: u64 = 128 * 1024;
@@ -89,8 +89,8 @@ struct OpenStore {
 }
 
 impl Store {
-    /// Opens or makes the database in `<dir>/chain`. `map_bytes` is the size of the map to begin with
-    /// ([`MAP_START_BYTES`]), rounded up to whole 64 KiB; it grows when it has to.
+    /// Opens or makes the database in `<dir>/chain`. `map_bytes` is the size of the map to begin with, rounded up
+    /// to whole 64 KiB; it grows when it has to.
     pub fn open(dir: &Path, network_id: Hash, map_bytes: u64) -> Result<Store, StoreError> {
         let dir = dir.join("chain");
         directory::make(&dir).map_err(|error| StoreError::io(&dir, "make", error))?;

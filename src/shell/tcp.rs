@@ -19,9 +19,10 @@ use smol::{Async, LocalExecutor, Task, Timer};
 
 use super::crowd::{Attempt, Crowd, Place, PlaceKind, Refused};
 use super::link::{Frame, Link, Waiting, Word};
+use super::memory::Bounds;
 use super::noise::{Channel, Handshake, NoiseError, Preamble, Role, StaticKey};
 use crate::machine::event::{Event, Fault, PeerId};
-use crate::types::message::Message;
+use crate::types::message::{BODIES_BYTES_MAX, Message, QUORUM_BYTES_MAX};
 use crate::types::network::{Endpoint, Network};
 
 /// A dialled node accepts within this time.
@@ -32,9 +33,10 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Words of connections that wait for the driver: beyond them, reading stops.
 const WORDS_MAX: usize = 64;
-/// Bytes that may wait for all peers together. One peer alone may hold as much as its link lets it: beyond this sum, the
-/// one that holds most goes.
-const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What these may hold: no answer that was not asked for, which is at most a quorum.
+pub const WORDS_BYTES: usize = WORDS_MAX * QUORUM_BYTES_MAX;
+/// What an answer with bodies may hold: its frame, and what is decoded from it.
+pub const ANSWER_BYTES: usize = 2 * BODIES_BYTES_MAX;
 /// Connections that stand or failed, and wait for the driver.
 const JOINS_MAX: usize = 16;
 
@@ -50,8 +52,10 @@ pub struct Tcp {
     words: Receiver<(PeerId, Word)>,
     words_sender: Sender<(PeerId, Word)>,
     links: BTreeMap<PeerId, (Link, Place)>,
-    /// Bytes that wait for peers.
+    /// Bytes that wait for peers. One alone may hold as much as its link lets it; beyond `waiting_max`, the one that holds
+    /// most goes.
     waiting: Rc<Cell<usize>>,
+    waiting_max: usize,
     last_peer: u64,
     /// What is known already and not yet told.
     due: VecDeque<Event>,
@@ -85,7 +89,7 @@ enum JoinError {
 
 impl Tcp {
     /// No connections yet.
-    pub fn new(executor: &Rc<LocalExecutor<'static>>, network: &Network) -> Tcp {
+    pub fn new(executor: &Rc<LocalExecutor<'static>>, network: &Network, bounds: &Bounds) -> Tcp {
         let (joins_sender, joins) = smol::channel::bounded(JOINS_MAX);
         let (words_sender, words) = smol::channel::bounded(WORDS_MAX);
         let door = Door {
@@ -98,13 +102,14 @@ impl Tcp {
             executor: Rc::clone(executor),
             door: Rc::new(door),
             listening: None,
-            crowd: Rc::default(),
+            crowd: Rc::new(Crowd::new(bounds.places)),
             attempts: Vec::new(),
             joins,
             words,
             words_sender,
             links: BTreeMap::new(),
             waiting: Rc::default(),
+            waiting_max: bounds.sending_bytes,
             last_peer: 0,
             due: VecDeque::new(),
             closing: Vec::new(),
@@ -162,7 +167,7 @@ impl Tcp {
                 self.drop_stuck(*peer);
             }
         }
-        while self.waiting.get() > WAITING_BYTES_MAX {
+        while self.waiting.get() > self.waiting_max {
             let fullest = self.links.iter().max_by_key(|(_, (link, _))| link.waiting());
             let Some((peer, _)) = fullest else { break };
             self.drop_stuck(*peer);

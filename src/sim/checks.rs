@@ -16,7 +16,7 @@ use super::cast::Cast;
 use super::host::Host;
 use super::oracle::Oracle;
 use crate::machine::event::{Answer, StopReason};
-use crate::machine::mempool;
+use crate::machine::limits::Limits;
 use crate::machine::note::{MissReason, Note};
 use crate::machine::records::{self, Reader};
 use crate::machine::status::Status;
@@ -376,9 +376,10 @@ impl Checks {
 
     /// What a node holds is bounded.
     pub fn bounds(&mut self, time: u64, index: usize, status: &Status) {
+        let limits = Limits::default();
         let bounds: [(&str, u64, u64); 4] = [
-            ("messages", u64::from(status.mempool.messages), mempool::MESSAGES_MAX as u64),
-            ("bytes of messages", status.mempool.bytes, mempool::BYTES_MAX as u64),
+            ("messages", u64::from(status.mempool.messages), limits.messages as u64),
+            ("bytes of messages", status.mempool.bytes, limits.message_bytes as u64),
             ("ends of chains", u64::from(status.chain_tips), TIPS_MAX),
             (
                 "connections",

@@ -7,6 +7,7 @@ use super::checks::said_by;
 use super::host::Host;
 use super::oracle::Judged;
 use super::world::World;
+use crate::machine::limits::Limits;
 use crate::machine::records::{self, StoredSeal, Table};
 use crate::machine::seal::instance::timeout_ms;
 use crate::node::{Node, Setup};
@@ -124,6 +125,7 @@ impl World {
                 built: now.wall,
                 signed: host.disk.signed,
                 verifier: self.cast.verifier.clone(),
+                limits: Limits::default(),
             };
             let said = node.status(now).tip;
             let what = match Node::open(setup, now, &host.disk) {

@@ -15,7 +15,7 @@ use super::clock::Round;
 use super::hash::{Hash, Hasher, hash};
 use super::hex;
 
-/// Verified signatures remembered: about 1.5 MiB, and more than two rounds of 500 HNs with their tests.
+/// Verified signatures remembered by one that is not told otherwise: about 1.5 MiB.
 const VERIFIED_MAX: usize = 16_384;
 /// Signatures of our own remembered; which of them leave first does not matter.
 const SIGNED_MAX: usize = 1024;
@@ -152,18 +152,30 @@ impl PublicKey {
 /// Checks signatures and remembers the good ones: gossip repeats, and all nodes of a simulation share one.
 ///
 /// It remembers a pure function, so that sharing it changes no result.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Verifier(Rc<RefCell<Verified>>);
 
-#[derive(Default)]
 struct Verified {
+    most: usize,
     known: BTreeSet<Hash>,
     order: VecDeque<Hash>,
     /// What was signed here, by key and text.
     made: BTreeMap<Hash, Signature>,
 }
 
+impl Default for Verifier {
+    fn default() -> Verifier {
+        Verifier::remembering(VERIFIED_MAX)
+    }
+}
+
 impl Verifier {
+    /// One that remembers so many signatures at most.
+    pub fn remembering(most: usize) -> Verifier {
+        let (known, order, made) = (BTreeSet::new(), VecDeque::new(), BTreeMap::new());
+        Verifier(Rc::new(RefCell::new(Verified { most, known, order, made })))
+    }
+
     /// Whether `signature` is `key`'s for this purpose, network and content.
     pub fn verify(
         &self,
@@ -230,7 +242,7 @@ impl Verifier {
         let mut verified = self.0.borrow_mut();
         if verified.known.insert(name) {
             verified.order.push_back(name);
-            if verified.order.len() > VERIFIED_MAX {
+            if verified.order.len() > verified.most {
                 let oldest = verified.order.pop_front().expect("it is not empty");
                 verified.known.remove(&oldest);
             }

@@ -17,7 +17,7 @@ use super::seal::{HNS_MAX, Proposal, Quorum, Seal, Vote};
 use super::tx::Tx;
 use super::version;
 
-pub use frame::{FRAME_HEAD, FrameError, KIND_LATER, body_max, parse_head};
+pub use frame::{BODIES_BYTES_MAX, FRAME_HEAD, FrameError, KIND_LATER, body_max, parse_head};
 
 /// Ids in one have or want.
 pub const IDS_MAX: usize = 64;

@@ -92,7 +92,7 @@ fn all_that_is_wrong_is_told_at_once_with_its_line() {
         (1, "error: unknown key \"netwrok\"; the nearest known key is \"network\""),
         (2, "error: log: \"loud\" is not error, warn, info, debug or trace; "),
         (3, "error: "),
-        (4, "error: map_size: \"1GB\" is not a size such as 512MiB or 1GiB; "),
+        (4, "error: map_size: \"1GB\" is neither auto nor a size such as 512MiB or 1GiB; "),
         (5, "error: data_dir: a text is due, not a boolean; "),
         (6, "error: duplicate key"),
         (7, "error: network: network file "),

@@ -31,6 +31,7 @@ pub enum Key {
     SignDir,
     ApiSocket,
     Ledger,
+    Memory,
     MapSize,
     Log,
     LivesWith,
@@ -38,7 +39,7 @@ pub enum Key {
 
 impl Key {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Key; 10] = [
+    pub const ALL: [Key; 11] = [
         Key::Network,
         Key::Secret,
         Key::Listen,
@@ -46,6 +47,7 @@ impl Key {
         Key::SignDir,
         Key::ApiSocket,
         Key::Ledger,
+        Key::Memory,
         Key::MapSize,
         Key::Log,
         Key::LivesWith,
@@ -61,6 +63,7 @@ impl Key {
             Key::SignDir => "sign_dir",
             Key::ApiSocket => "api_socket",
             Key::Ledger => "ledger",
+            Key::Memory => "memory",
             Key::MapSize => "map_size",
             Key::Log => "log",
             Key::LivesWith => "lives_with",

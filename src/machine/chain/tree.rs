@@ -12,8 +12,10 @@ use crate::types::key::PublicKey;
 
 /// Tips held (§8).
 const TIPS_MAX: usize = 64;
-/// Headers that wait for their bodies: a window of sync, about 1.5 MiB.
+/// Headers that wait for their bodies: a window of sync.
 pub const UNFULL_MAX: usize = 4096;
+/// What they may hold: a header is 300 bytes, an entry as many, and each is in five maps.
+pub const UNFULL_BYTES: usize = UNFULL_MAX * 1024;
 
 /// A header in memory.
 #[derive(Debug, Clone)]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{BYTES_MAX, MESSAGES_MAX, Mempool};
+use super::Mempool;
 use crate::machine::bed::{self, Ground};
+use crate::machine::limits::Limits;
 use crate::rules::refusal::Refusal;
 use crate::rules::state::ChainState;
 use crate::types::clock::{Round, Slot, Timestamp};
@@ -101,9 +102,11 @@ fn unchecked(number: u32, round: u64) -> Tx {
 #[test]
 fn a_full_pool_refuses_what_waits_and_makes_room_for_what_a_block_holds() {
     let bytes = codec::encode(&unchecked(1, 5)).len();
-    assert!(MESSAGES_MAX * bytes < BYTES_MAX, "the number is the bound that is met first");
+    let limits = Limits { messages: 1_000, message_bytes: 1_000 * 4096, ..Limits::default() };
+    assert!(limits.messages * bytes < limits.message_bytes, "the number is met first");
     let mut bed = Bed::new();
-    let most = u32::try_from(MESSAGES_MAX).expect("small");
+    bed.mempool = Mempool::new(limits);
+    let most = u32::try_from(limits.messages).expect("small");
     for number in 0..most {
         bed.mempool.left(&unchecked(number, 5));
     }
@@ -111,12 +114,12 @@ fn a_full_pool_refuses_what_waits_and_makes_room_for_what_a_block_holds() {
     assert_eq!(bed.accept(&late, bed.start_of(5)), Err(Refusal::PoolFull));
     for number in most..most + 10 {
         bed.mempool.joined(&unchecked(number, 5));
-        assert_eq!(bed.mempool.held.len(), MESSAGES_MAX);
+        assert_eq!(bed.mempool.held.len(), limits.messages);
     }
     assert_eq!(bed.mempool.status().messages, most, "those in the chain leave first");
-    bed.mempool.bytes = BYTES_MAX;
+    bed.mempool.bytes = limits.message_bytes;
     bed.mempool.remove(&unchecked(0, 5).id());
-    bed.mempool.bytes = BYTES_MAX;
+    bed.mempool.bytes = limits.message_bytes;
     assert_eq!(bed.accept(&late, bed.start_of(5)), Err(Refusal::PoolFull), "bytes count too");
 }
 

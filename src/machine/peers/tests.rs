@@ -1,8 +1,9 @@
 //! Who may stay connected, for how long, and whom we dial when.
 
-use super::{ACCEPTED_MAX, ASIDE_MS, OBSERVERS_MAX, Peers};
+use super::{ASIDE_MS, Peers};
 use crate::machine::bed::{self, Disk, Ground, closed, sent};
 use crate::machine::event::{Effect, Fault, PeerId};
+use crate::machine::limits::Limits;
 use crate::machine::records::Batch;
 use crate::machine::turn::Turn;
 use crate::types::clock::Monotonic;
@@ -165,13 +166,12 @@ fn of_two_connections_the_one_dialled_by_the_lower_key_stays() {
 #[test]
 fn observers_and_neighbours_have_limits_and_masternodes_others() {
     let mut bed = Bed::new(&[("inbound_per_block = 4", "inbound_per_block = 0")]);
-    for id in 0..OBSERVERS_MAX as u64 {
+    for id in 0..Limits::default().observers as u64 {
         assert_eq!(bed.connect(id, id, 20 + u8::try_from(id).expect("few"), false), []);
     }
     assert_eq!(bed.connect(50, 50, 100, false), [(50, ByeReason::Full)]);
     assert_eq!(bed.connect(51, 51, 2, false), [], "a masternode finds its place");
     assert_eq!(bed.connect(52, 52, 101, true), [], "and so does whom we dialled");
-    const { assert!(ACCEPTED_MAX > OBSERVERS_MAX) };
 
     let mut bed = Bed::new(&[]);
     for id in 2..=5 {
@@ -191,7 +191,7 @@ fn connections_that_never_greet_are_bounded() {
             peers.connected(turn, PeerId(id), bed::endpoint(2), false, Hash([1; 32]))
         });
     }
-    assert_eq!(bed.peers.all().count(), OBSERVERS_MAX);
+    assert_eq!(bed.peers.all().count(), Limits::default().observers);
 }
 
 #[test]

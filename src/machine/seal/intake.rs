@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use crate::machine::event::PeerId;
 use crate::rules::quorum::Electorate;
 use crate::types::key::Verifier;
+use crate::types::message::QUORUM_BYTES_MAX;
 use crate::types::network::Network;
 use crate::types::seal::{Proposal, Quorum, Step, Vote};
 
@@ -18,6 +19,8 @@ const ITEMS_OF_PEER_MAX: usize = 512;
 /// Of one peer with a quorum in them, up to 258 KiB each; of all peers.
 const QUORUMS_OF_PEER_MAX: usize = 2;
 const QUORUMS_MAX: usize = 32;
+/// What all of it may hold: a vote is 200 bytes, with its place in the queue and among those checked less than 512.
+pub const INTAKE_BYTES: usize = ITEMS_MAX * 512 + QUORUMS_MAX * QUORUM_BYTES_MAX;
 
 /// Something with signatures.
 #[derive(Debug, Clone)]

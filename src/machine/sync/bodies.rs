@@ -61,6 +61,9 @@ impl Sync {
             (*doubt, std::cmp::Reverse(*height), *peer)
         });
         for (_, height, peer) in idle {
+            if self.bodies.len() >= self.asked_max {
+                break;
+            }
             let count = self
                 .queue
                 .iter()

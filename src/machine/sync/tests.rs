@@ -7,6 +7,7 @@ use super::{Sync, View, WINDOW_MAX};
 use crate::machine::bed::{self, Disk, Ground};
 use crate::machine::chain::Chain;
 use crate::machine::event::{Fault, PeerId};
+use crate::machine::limits::Limits;
 use crate::machine::peers::Peers;
 use crate::machine::relay::Relay;
 use crate::machine::turn::Turn;
@@ -71,7 +72,7 @@ impl Bed {
             chain: ground.chain(&disk),
             peers: ground.peers(),
             relay: Relay::new(SLOT_MS),
-            sync: Sync::new(SLOT_MS),
+            sync: Sync::new(SLOT_MS, Limits::default().asked),
             natures: BTreeMap::new(),
             ms: START,
             blamed: Vec::new(),

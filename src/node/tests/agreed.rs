@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::machine::bed::Ground;
+use crate::machine::limits::Limits;
 use crate::rules::quorum::Electorate;
 use crate::types::block::Block;
 use crate::types::hash::TxId;
@@ -36,6 +37,7 @@ impl Bed {
             built: Timestamp(0),
             signed: disk.signed,
             verifier: ground.verifier.clone(),
+            limits: Limits::default(),
         };
         let node = Node::open(setup, now, &disk).expect("the disk is empty");
         (Bed { ground, node, disk, now }, at)

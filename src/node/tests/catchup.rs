@@ -9,6 +9,7 @@ use super::super::{Node, Setup};
 use crate::machine::bed::village::Village;
 use crate::machine::bed::{self, Disk, Ground, key};
 use crate::machine::event::{Effect, Event, Fault, PeerId};
+use crate::machine::limits::Limits;
 use crate::machine::note::{Note, Ruling};
 use crate::machine::seals::SealVerdict;
 use crate::machine::serve;
@@ -127,6 +128,7 @@ fn open(ground: &Ground, disk: &Disk, now: Now) -> Node {
         built: Timestamp(0),
         signed: disk.signed,
         verifier: ground.verifier.clone(),
+        limits: Limits::default(),
     };
     Node::open(setup, now, disk).expect("the disk is whole")
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::machine::bed::Ground;
+use crate::machine::limits::Limits;
 use crate::machine::note::MissReason;
 use crate::machine::status::Status;
 use crate::types::evidence::OffenceKind;
@@ -39,6 +40,7 @@ impl Line {
                 built: Timestamp(0),
                 signed: line.disks[0].signed,
                 verifier: line.verifier.clone(),
+                limits: Limits::default(),
             };
             let disk = &line.disks[0];
             line.nodes.push(Node::open(setup, line.now(), disk).expect("the disk is empty"));

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::machine::halt::{HaltReason, HaltRecord};
+use crate::machine::limits::Limits;
 use crate::machine::note::ClockDistrust;
 use crate::machine::records::{Batch, Table};
 use crate::machine::status::{OpenSeal, Status};
@@ -33,7 +34,8 @@ fn engine(dir: &Path, batch: &Batch) -> Engine {
     store.persist(batch).expect("there is room");
     let guard = Guard::begin(dir, network.id(), key.public()).expect("a new one");
     let clock = SystemClock::start();
-    let parts = Parts { network, key, built: Timestamp(0), store, guard };
+    let limits = Limits::default();
+    let parts = Parts { network, key, built: Timestamp(0), store, guard, limits };
     Engine::open(parts, clock.now()).expect("an empty database is a good one")
 }
 

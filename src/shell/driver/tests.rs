@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::machine::status::Status;
+use crate::shell::memory::MemoryClass;
 use crate::types::key::SecretKey;
 use crate::types::network::{Founder, Network};
 
@@ -67,7 +68,7 @@ fn options(network: &Network, dir: &Path, node: u8) -> RunOptions {
         sign_dir: dir.join("sign"),
         api_socket: dir.join("api.sock"),
         ledger: None,
-        map_size: 1 << 20,
+        bounds: Bounds { map_bytes: 1 << 20, ..MemoryClass::Small.bounds() },
         built: Timestamp(0),
         lives_with: None,
     }

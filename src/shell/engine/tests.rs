@@ -1,6 +1,7 @@
 //! Barriers that fail, and what comes after them.
 
 use super::*;
+use crate::machine::limits::Limits;
 use crate::machine::records::{Batch, Table};
 use crate::types::clock::{Height, Round, Slot};
 use crate::types::hash::BlockHash;
@@ -15,7 +16,8 @@ fn engine(dir: &tempfile::TempDir) -> Engine {
     let key = SecretKey::from_seed([1; 32]);
     let store = Store::open(&dir.path().join("data"), network.id(), 1 << 20).expect("a new one");
     let guard = Guard::begin(&dir.path().join("sign"), network.id(), key.public()).expect("new");
-    let parts = Parts { network, key, built: Timestamp(0), store, guard };
+    let limits = Limits::default();
+    let parts = Parts { network, key, built: Timestamp(0), store, guard, limits };
     Engine::open(parts, now(0)).expect("an empty database is a good one")
 }
 

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::*;
 use crate::machine::event::Fault;
+use crate::shell::memory::MemoryClass;
 
 /// A network that differs from others by its name, and a node's end on it that listens.
 struct End {
@@ -18,7 +19,7 @@ fn network(name: &str) -> Network {
 }
 
 fn end(executor: &Rc<LocalExecutor<'static>>, name: &str) -> End {
-    let mut tcp = Tcp::new(executor, &network(name));
+    let mut tcp = Tcp::new(executor, &network(name), &MemoryClass::Medium.bounds());
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let port = listener.local_addr().expect("it is bound").port();
     tcp.listen(listener).expect("it is a socket");

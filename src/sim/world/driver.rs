@@ -2,6 +2,7 @@
 
 use super::{Task, World};
 use crate::machine::event::{Effect, Event, Fault as Breach};
+use crate::machine::limits::Limits;
 use crate::machine::note::Note;
 use crate::node::{Node, Setup};
 use crate::sim::cast::ORIGIN;
@@ -40,6 +41,7 @@ impl World {
             built,
             signed: host.disk.signed,
             verifier: self.cast.verifier.clone(),
+            limits: Limits::default(),
         };
         self.trace.mark(self.now, index, "start");
         match Node::open(setup, host.clock.now(self.now), &host.disk) {

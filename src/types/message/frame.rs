@@ -18,7 +18,7 @@ pub const KIND_LATER: u8 = 64;
 
 const CONTROL_MAX: usize = 64 * 1024;
 const HEADERS_BYTES_MAX: usize = 1024 * 1024;
-const BODIES_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const BODIES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Why a frame is refused; the connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
