@@ -1,4 +1,4 @@
-//! What sealing costs: `cargo bench --bench seals [-- NODES… [short]]` prints a table. Delays and bytes are virtual and the same on
+//! What sealing costs: `cargo bench --bench seals [-- NODES… [short|day]]` prints a table. Delays and bytes are virtual and the same on
 //! every machine; the time to check a certificate is CPU time beside as many bare verifications.
 
 #![allow(
@@ -32,24 +32,34 @@ const SLOTS: u32 = 19;
 /// million frames between simulated nodes. What a node receives of everything is then that of a short round.
 const HNS_OF_MANY_ROUNDS: usize = 500;
 const FEW_SLOTS: u32 = 3;
+/// Of an hour each.
+const ROUNDS_OF_A_DAY: u64 = 24;
 
 fn main() {
     // cargo adds --bench.
     let wanted: Vec<usize> =
         std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let sizes = if wanted.is_empty() { vec![100, 300, 1000] } else { wanted };
+    let is_wanted = |wanted: &str| std::env::args().any(|word| word == wanted);
     // To compare both lengths of a round.
-    let wants_few = std::env::args().any(|word| word == "short");
+    let wants_few = is_wanted("short");
+    // To see what nodes hold after a day.
+    let day = is_wanted("day");
     println!("| HNs | first | half | last | views | votes | bytes of votes | of all |");
     println!("|---|---|---|---|---|---|---|---|");
     for nodes in &sizes {
         let many = *nodes > HNS_OF_MANY_ROUNDS || wants_few;
-        let (rounds, slots) = if many { (1, FEW_SLOTS) } else { (ROUNDS, SLOTS) };
+        let (rounds, slots) = match many {
+            _ if day => (ROUNDS_OF_A_DAY, SLOTS),
+            true => (1, FEW_SLOTS),
+            false => (ROUNDS, SLOTS),
+        };
         let mut told = None;
         let trial = Trial { nodes: *nodes, rounds, slots, link_ms: LINK_MS };
         let found = sealing("delay", trial, &mut |percent| {
-            if told.replace(percent) != Some(percent) && many {
-                eprintln!("{nodes} HNs: {percent} %");
+            if told.replace(percent) != Some(percent) && (many || day) {
+                let held = anonymous_kib() / *nodes as u64;
+                eprintln!("{nodes} HNs: {percent} %, {held} KiB for each");
             }
         });
         assert!(found.violations.is_empty(), "{:?}", found.violations);
@@ -75,6 +85,13 @@ fn main() {
     for nodes in &sizes {
         check(*nodes);
     }
+}
+
+/// Anonymous memory of this process: of all nodes, with their disks, and what is on its way between them.
+fn anonymous_kib() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// The time to check a certificate of just enough voters, and that of its bare signatures, taking turns.

@@ -41,7 +41,7 @@ const AUTO: &str = "auto";
 pub const SOCKET_PATH_MAX: usize = 107;
 
 /// What a node runs with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     pub network: Network,
     pub key: PathBuf,
@@ -57,6 +57,23 @@ pub struct Config {
     pub log: LevelFilter,
     /// The process of a devnet: the node ends with it.
     pub lives_with: Option<u32>,
+}
+
+impl Config {
+    /// The keys whose values differ, but for those that a running node takes on (SIGHUP).
+    pub fn changed(&self, other: &Config) -> Vec<&'static str> {
+        let pairs = [
+            (Key::Secret, self.key == other.key),
+            (Key::Listen, self.listen == other.listen),
+            (Key::DataDir, self.data_dir == other.data_dir),
+            (Key::SignDir, self.sign_dir == other.sign_dir),
+            (Key::ApiSocket, self.api_socket == other.api_socket),
+            (Key::Ledger, self.ledger == other.ledger),
+            (Key::Memory, self.memory == other.memory),
+            (Key::MapSize, self.bounds.map_bytes == other.bounds.map_bytes),
+        ];
+        pairs.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key.name()).collect()
+    }
 }
 
 /// The texts that `--config` and the environment give. Without `--config` the file of an installed node counts, if there

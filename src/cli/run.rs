@@ -9,7 +9,7 @@ use super::config::raw::{Key, Place, Setting};
 use super::config::{Config, Layers};
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
-use crate::shell::driver::{self, RunOptions};
+use crate::shell::driver::{self, Fresh, Reload, RunOptions};
 use crate::shell::journal;
 use crate::types::clock::Timestamp;
 
@@ -29,22 +29,13 @@ pub struct Run {
 impl Run {
     /// Runs it.
     pub fn run(self) -> Outcome {
-        let mut layers = Layers::read(self.config.as_deref())?;
-        layers.raw.flag("--log", Key::Log, self.log);
+        let layers = self.layers()?;
         be_a_child(&layers)?;
-        let config = layers.validate()?;
-        if config.network.founders.is_empty() {
-            let message =
-                format!("network {} is not launched yet: it has no founders", config.network.name);
-            return Err(Failure::new(Exit::Configuration, "not_launched", message).action(
-                "`hypernode devnet` makes a private network on this machine; for another, write a network file \
-                 with founders and name it in the configuration",
-            ));
-        }
+        let config = checked(&layers)?;
         journal::start(config.log).map_err(|error| {
             Failure::new(Exit::Bug, "log", "the log is started twice").because(&error)
         })?;
-        driver::run(options(config)).map_err(|error| {
+        driver::run(options(config.clone()), self.reload(config)).map_err(|error| {
             let exit = Exit::from_code(error.exit_code());
             Failure::new(exit, error.code(), "the node cannot run")
                 .because(&error)
@@ -52,6 +43,36 @@ impl Run {
         })?;
         Ok(Exit::Done)
     }
+
+    fn layers(&self) -> Result<Layers, Failure> {
+        let mut layers = Layers::read(self.config.as_deref())?;
+        layers.raw.flag("--log", Key::Log, self.log.clone());
+        Ok(layers)
+    }
+
+    /// Reads the same again, for a node that was started with `config`.
+    fn reload(self, config: Config) -> Reload {
+        Box::new(move || {
+            let read = self.layers().and_then(|layers| checked(&layers));
+            let fresh = read.map_err(|failure| failure.line())?;
+            let later = config.changed(&fresh);
+            Ok(Fresh { network: fresh.network, log: fresh.log, later })
+        })
+    }
+}
+
+/// The configuration of a node that can run.
+fn checked(layers: &Layers) -> Result<Config, Failure> {
+    let config = layers.validate()?;
+    if config.network.founders.is_empty() {
+        let message =
+            format!("network {} is not launched yet: it has no founders", config.network.name);
+        return Err(Failure::new(Exit::Configuration, "not_launched", message).action(
+            "`hypernode devnet` makes a private network on this machine; for another, write a network file \
+             with founders and name it in the configuration",
+        ));
+    }
+    Ok(config)
 }
 
 /// A devnet names itself in the environment of its children: they never outlive it. The kernel is told first, then

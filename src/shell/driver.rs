@@ -1,6 +1,6 @@
 //! The loop of a running node: one thread, one input at a time, then all that follows from it.
 //!
-//! Inputs are the stop signal, messages that clients submit, the core's own wake-ups, and what connections bring, in
+//! Inputs are what the operator asks by a signal, messages that clients submit, the core's own wake-ups, and what connections bring, in
 //! this order: no peer can keep an operator or the clock waiting.
 
 use std::cell::RefCell;
@@ -11,25 +11,28 @@ use std::time::Duration;
 
 use smol::channel::{Receiver, Sender};
 use smol::future::{FutureExt, yield_now};
-use smol::{LocalExecutor, Task, Timer};
+use smol::{LocalExecutor, Timer};
 
 use super::api::{self, Api, Submission, View};
 use super::clock::SystemClock;
 use super::engine::{Engine, Outward, Parts, Step};
 use super::guard::Guard;
-use super::host::{self, Service, StopSignal, Tie};
+use super::host::{self, Control, ControlSignals, Service, Tie};
 use super::ledger::Watch;
 use super::memory::Bounds;
 use super::store::Store;
 use super::tcp::Tcp;
 use crate::machine::event::{Answer, Event, Request, RequestId, StopReason};
-use crate::types::clock::{Now, Timestamp};
+use crate::types::clock::Timestamp;
 use crate::types::message::{ByeReason, Message};
 use crate::types::network::{Endpoint, Network, Source};
 
 mod error;
+mod reload;
+mod report;
 
 pub use error::RunError;
+pub use reload::{Fresh, Reload};
 
 /// Messages that clients submitted and the core has not seen yet.
 const SUBMISSIONS_MAX: usize = 32;
@@ -60,32 +63,39 @@ pub struct RunOptions {
     pub lives_with: Option<u32>,
 }
 
-/// Runs a node until it is asked to stop, by SIGTERM or SIGINT.
-pub fn run(options: RunOptions) -> Result<(), RunError> {
+/// Runs a node until it is asked to stop, by SIGTERM or SIGINT. What `reload` reads counts after SIGHUP.
+pub fn run(options: RunOptions, reload: Reload) -> Result<(), RunError> {
     let tie = match options.lives_with {
         Some(process) => Tie::to(process).map_err(RunError::Tie)?,
         None => Tie::None,
     };
-    let mut signal = StopSignal::new().map_err(RunError::System)?;
+    let mut signals = ControlSignals::new().map_err(RunError::System)?;
     let executor = Rc::new(LocalExecutor::new());
-    let stop = async move {
-        let signal = async { signal.next().await };
-        let ended = async {
-            tie.ended().await;
-            "the end of the process it lives with"
-        };
-        signal.or(ended).await
-    };
-    smol::block_on(executor.run(drive(options, Rc::clone(&executor), stop)))
+    let (sender, control) = smol::channel::bounded(1);
+    let _listening = executor.spawn(async move {
+        loop {
+            let ended = async {
+                tie.ended().await;
+                Control::Stop("the end of the process it lives with")
+            };
+            let asked = signals.next().or(ended).await;
+            // The driver is gone when nobody listens.
+            if sender.send(asked).await.is_err() {
+                return;
+            }
+        }
+    });
+    smol::block_on(executor.run(drive(options, reload, Rc::clone(&executor), control)))
 }
 
-/// Runs a node on an executor until `stop` is ready, with the reason.
+/// Runs a node on an executor until it is asked to stop, or nobody is left to ask.
 pub async fn drive(
     options: RunOptions,
+    reload: Reload,
     executor: Rc<LocalExecutor<'static>>,
-    stop: impl Future<Output = &'static str> + 'static,
+    control: Receiver<Control>,
 ) -> Result<(), RunError> {
-    let mut driver = Driver::start(options, &executor, stop)?;
+    let mut driver = Driver::start(options, reload, &executor, control)?;
     driver.service.ready();
     let why = driver.turn_until_stopped().await;
     match why {
@@ -116,8 +126,8 @@ struct Driver {
     ledger: Option<Watch>,
     waiting: BTreeMap<RequestId, Sender<Answer>>,
     last_request: u64,
-    stopped: Receiver<&'static str>,
-    _stop: Task<()>,
+    control: Receiver<Control>,
+    reload: Reload,
     /// Whether the last input was a wake-up: then others come first, so that a busy core hears them.
     woke: bool,
     /// The core has asked for the end.
@@ -125,7 +135,7 @@ struct Driver {
 }
 
 enum Input {
-    Stop(&'static str),
+    Asked(Control),
     Submitted(Submission),
     /// The PoW ledger is due.
     Ledger,
@@ -135,11 +145,14 @@ enum Input {
 impl Driver {
     fn start(
         options: RunOptions,
+        reload: Reload,
         executor: &Rc<LocalExecutor<'static>>,
-        stop: impl Future<Output = &'static str> + 'static,
+        control: Receiver<Control>,
     ) -> Result<Driver, RunError> {
+        let service = Service::new();
         let network = Rc::new(options.network);
         let key = host::read_key(&options.key_file).map_err(RunError::Key)?;
+        service.starting("opening the database");
         let store = Store::open(&options.data_dir, network.id(), options.bounds.map_bytes)
             .map_err(RunError::Store)?;
         let guard =
@@ -150,6 +163,7 @@ impl Driver {
         let address = network.address_of(&key.public());
         let (built, limits) = (options.built, options.bounds.limits);
         let parts = Parts { network: Rc::clone(&network), key, built, store, guard, limits };
+        service.starting("reading the chain");
         let engine = Engine::open(parts, clock.now()).map_err(RunError::Engine)?;
         let engine = Rc::new(RefCell::new(engine));
         let mut tcp = Tcp::new(executor, &network, &options.bounds);
@@ -162,16 +176,12 @@ impl Driver {
             submissions: sender,
         };
         let api = Api::start(executor, socket, &options.api_socket, view);
-        let (stopper, stopped) = smol::channel::bounded(1);
-        let stop = executor.spawn(async move {
-            // The driver is gone when nobody listens.
-            let _ = stopper.send(stop.await).await;
-        });
         let ledger = options.ledger.filter(|_| network.source == Source::Ledger);
         let ledger = ledger.map(|path| {
             log::info!("the PoW ledger is {}", path.display());
             Watch::new(&path, &options.data_dir, network.clock.slot_ms)
         });
+        log::info!("holds {} MiB at most", options.bounds.bytes() >> 20);
         log::info!(
             "{address} on network {} listens on {}, answers on {}",
             network.name,
@@ -183,13 +193,13 @@ impl Driver {
             engine,
             tcp,
             api,
-            service: Service::new(),
+            service,
             submissions,
             ledger,
             waiting: BTreeMap::new(),
             last_request: 0,
-            stopped,
-            _stop: stop,
+            control,
+            reload,
             woke: false,
             ended: None,
         })
@@ -198,7 +208,9 @@ impl Driver {
     async fn turn_until_stopped(&mut self) -> Why {
         loop {
             match self.next_input().await {
-                Input::Stop(why) => return Why::Asked(why),
+                Input::Asked(Control::Stop(who)) => return Why::Asked(who),
+                Input::Asked(Control::Reload) => self.reload(),
+                Input::Asked(Control::Report) => self.report(),
                 Input::Submitted(submission) => self.submit(submission),
                 Input::Ledger => self.look_at_ledger(),
                 Input::Event(event) => {
@@ -210,7 +222,7 @@ impl Driver {
                 return Why::Core(reason);
             }
             let now = self.clock.now();
-            self.service.turn(now.mono, || status_line(&self.engine.borrow(), now));
+            self.service.turn(now.mono, || report::line(&self.engine.borrow(), now));
             // Whoever is busiest, connections and the API get their turn.
             yield_now().await;
         }
@@ -219,8 +231,9 @@ impl Driver {
     async fn next_input(&mut self) -> Input {
         let now = self.clock.now().mono;
         let wait = Duration::from_millis(self.engine.borrow().next_wake().since(now));
-        let stopped = async {
-            Input::Stop(self.stopped.recv().await.unwrap_or("nobody is left to ask for it"))
+        let control = async {
+            let nobody = Control::Stop("nobody is left to ask for it");
+            Input::Asked(self.control.recv().await.unwrap_or(nobody))
         };
         let submitted = async {
             match self.submissions.recv().await {
@@ -241,7 +254,7 @@ impl Driver {
             Input::Ledger
         };
         let event = async { Input::Event(self.tcp.next().await) };
-        let asked = stopped.or(submitted);
+        let asked = control.or(submitted);
         match self.woke {
             true => asked.or(event).or(wake).or(ledger).await,
             false => asked.or(wake).or(event).or(ledger).await,
@@ -287,9 +300,14 @@ impl Driver {
             }
         }
         if is_lost || self.engine.borrow().node().is_err() {
-            self.tcp.clear();
-            self.waiting.clear();
+            self.forget();
         }
+    }
+
+    /// The core is gone or new: what was between it and others is void.
+    fn forget(&mut self) {
+        self.tcp.clear();
+        self.waiting.clear();
     }
 
     async fn stop(self) {
@@ -311,24 +329,6 @@ impl Driver {
 
 fn listen(at: Endpoint) -> Result<std::net::TcpListener, RunError> {
     std::net::TcpListener::bind((at.ip, at.port)).map_err(|error| RunError::Listen { at, error })
-}
-
-fn status_line(engine: &Engine, now: Now) -> String {
-    match engine.status(now) {
-        Err(failure) => format!("storage failed: {}", failure.cause),
-        Ok(status) => {
-            let peers = status.peers.dialled + status.peers.accepted;
-            let doing = if status.sync.behind { "syncing" } else { "up to date" };
-            let (height, seal) = (status.tip.point.height, &status.seal);
-            let waits = match &seal.open {
-                Some(open) if open.late => {
-                    format!(", sealing waits: {} % voted", open.voted_percent)
-                }
-                Some(_) | None => String::new(),
-            };
-            format!("{doing}, height {height}, seal {}, {peers} peers{waits}", seal.index)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -218,6 +218,26 @@ impl Engine {
         &self.parts.network
     }
 
+    /// Goes on with another text of the same network: other listed checkpoints, parameters of rounds to come. The core
+    /// starts over with it; when that fails it goes on with the text that it has.
+    pub fn renew(&mut self, network: Rc<Network>, now: Now) -> Result<Step, EngineError> {
+        let before = std::mem::replace(&mut self.parts.network, network);
+        if let State::Failed(_) = self.state {
+            // It takes the new one when it is opened again.
+            return Ok(Step::default());
+        }
+        match open_node(&self.parts, &self.verifier, now) {
+            Ok(node) => {
+                self.state = State::Running(Box::new(node));
+                Ok(Step { is_lost: true, ..Step::default() })
+            }
+            Err(error) => {
+                self.parts.network = before;
+                Err(error)
+            }
+        }
+    }
+
     /// Closes the database in order: the next start need not check it.
     pub fn close(self) -> Result<(), StoreError> {
         drop(self.state);

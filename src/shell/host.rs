@@ -20,6 +20,8 @@ use crate::types::key::{PemError, SecretKey};
 const KEY_FILE_MAX: u64 = 4096;
 /// The status line is renewed so often.
 const STATUS_EVERY_MS: u64 = 5_000;
+/// What a step of the start may take, on a card that is about to die.
+const STEP_US: u32 = 300_000_000;
 
 /// Why there is no key.
 #[derive(Debug)]
@@ -121,11 +123,39 @@ impl StopSignal {
         Signals::new([Signal::Term, Signal::Int]).map(StopSignal)
     }
 
-    /// The name of the signal.
-    pub async fn next(&mut self) -> &'static str {
+    /// Ready when one has come.
+    pub async fn next(&mut self) {
+        self.0.next().await;
+    }
+}
+
+/// What somebody asks of a running node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// To end, with who asks for it.
+    Stop(&'static str),
+    /// To read its configuration again.
+    Reload,
+    /// To write into the log how it is.
+    Report,
+}
+
+/// The signals that control a node: SIGTERM, SIGINT, SIGHUP and SIGUSR1.
+pub struct ControlSignals(Signals);
+
+impl ControlSignals {
+    /// From now on these signals do not kill.
+    pub fn new() -> io::Result<ControlSignals> {
+        Signals::new([Signal::Term, Signal::Int, Signal::Hup, Signal::Usr1]).map(ControlSignals)
+    }
+
+    /// What the next one asks for.
+    pub async fn next(&mut self) -> Control {
         match self.0.next().await {
-            Some(Ok(Signal::Int)) => "SIGINT",
-            Some(_) | None => "SIGTERM",
+            Some(Ok(Signal::Hup)) => Control::Reload,
+            Some(Ok(Signal::Usr1)) => Control::Report,
+            Some(Ok(Signal::Int)) => Control::Stop("SIGINT"),
+            Some(_) | None => Control::Stop("SIGTERM"),
         }
     }
 }
@@ -191,9 +221,20 @@ impl Service {
         Service { pet_every_ms, petted: None, shown: None, line: String::new() }
     }
 
+    /// A step of the start begins, which may take its time on a slow card.
+    pub fn starting(&self, step: &str) {
+        tell(NotifyState::Status(step));
+        tell(NotifyState::ExtendTimeoutUsec(STEP_US));
+    }
+
     /// The node works.
     pub fn ready(&self) {
         tell(NotifyState::Ready);
+    }
+
+    /// The configuration is read again; [`Service::ready`] follows.
+    pub fn reloading(&self) {
+        tell(NotifyState::Reloading);
     }
 
     /// The node is about to end.

@@ -15,11 +15,20 @@ use crate::types::sign::{SignRecord, Standing};
 
 /// Logs from now on, once in a process.
 pub fn start(level: LevelFilter) -> Result<(), SetLoggerError> {
-    if is_journal() {
-        log::set_boxed_logger(Box::new(JournalLog { level }))?;
-        log::set_max_level(level);
-        return Ok(());
+    match is_journal() {
+        true => log::set_boxed_logger(Box::new(JournalLog))?,
+        false => log::set_boxed_logger(lines())?,
     }
+    set_level(level);
+    Ok(())
+}
+
+/// Logs this much from now on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
+}
+
+fn lines() -> Box<dyn Log> {
     let config = ConfigBuilder::new()
         .set_time_format_rfc3339()
         .set_thread_level(LevelFilter::Off)
@@ -27,7 +36,7 @@ pub fn start(level: LevelFilter) -> Result<(), SetLoggerError> {
         .set_location_level(LevelFilter::Off)
         .add_filter_allow_str("hypernode")
         .build();
-    WriteLogger::init(level, config, io::stderr())
+    WriteLogger::new(LevelFilter::Trace, config, io::stderr())
 }
 
 /// Whether stderr goes to systemd's journal: it names the pipe that it made for us.
@@ -42,13 +51,11 @@ fn is_journal() -> bool {
 }
 
 /// Writes the `<N>` in front of a line by which the journal knows its priority; the time it knows itself.
-struct JournalLog {
-    level: LevelFilter,
-}
+struct JournalLog;
 
 impl Log for JournalLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level && metadata.target().starts_with("hypernode")
+        metadata.level() <= log::max_level() && metadata.target().starts_with("hypernode")
     }
 
     fn log(&self, record: &Record<'_>) {

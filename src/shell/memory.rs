@@ -40,6 +40,7 @@ pub struct Bounds {
 }
 
 impl MemoryClass {
+    /// All of them, the smallest first.
     pub const ALL: [MemoryClass; 4] =
         [MemoryClass::Small32, MemoryClass::Small, MemoryClass::Medium, MemoryClass::Large];
 

@@ -61,7 +61,7 @@ fn every_key_is_shown_with_its_value_and_where_it_comes_from() {
     ] {
         assert_eq!(row(expected["key"].as_str().unwrap()), expected);
     }
-    assert_eq!(said["settings"].as_array().unwrap().len(), 10);
+    assert_eq!(said["settings"].as_array().unwrap().len(), 11);
     let text = shown(&[]);
     let line = text.lines().find(|line| line.starts_with("log ")).unwrap();
     assert_eq!(

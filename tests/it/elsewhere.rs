@@ -17,7 +17,7 @@ use crate::sample::Sample;
 use crate::twice::member::Member;
 
 /// Two founders, whose round 0 has begun: 1 s for each of 3 slots and the seal slot.
-fn sample(place: u8) -> Sample {
+pub fn sample(place: u8) -> Sample {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let [.., high, low] = std::process::id().to_be_bytes();
     let origin = format!("origin = {}", since.as_secs());
@@ -34,7 +34,7 @@ fn sample(place: u8) -> Sample {
     Sample::edited(&[1, 1], &edits)
 }
 
-fn members(sample: &Sample, dir: &Path) -> [Member; 2] {
+pub fn members(sample: &Sample, dir: &Path) -> [Member; 2] {
     let member = |place: usize| {
         Member::new(dir.join(place.to_string()), &sample.network, &sample.keys()[place])
     };

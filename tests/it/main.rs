@@ -4,6 +4,7 @@ mod cli;
 mod cluster;
 mod completions;
 mod config;
+mod control;
 mod crash;
 mod damage;
 mod disk;

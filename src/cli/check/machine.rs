@@ -37,7 +37,7 @@ pub fn look(config: &Config, is_running: bool) -> Vec<Finding> {
     findings.push(directory("database", &config.data_dir));
     findings.push(directory("sign_state", &config.sign_dir));
     findings.push(disk(&config.data_dir));
-    findings.extend(memory());
+    findings.extend(memory(config));
     findings.push(files());
     findings.push(clock());
     if !is_running {
@@ -100,10 +100,12 @@ fn disk(path: &Path) -> Finding {
     }
 }
 
-fn memory() -> Option<Finding> {
+fn memory(config: &Config) -> Option<Finding> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let available = available(&text)?;
-    let message = format!("{} MiB available", available / MIB);
+    let (class, most) = (config.memory.name(), config.bounds.bytes() / MIB);
+    let free = available / MIB;
+    let message = format!("{free} MiB available; of class {class} it holds {most} MiB at most");
     Some(match available {
         ..MEMORY_LOW => {
             Finding::warning("memory", message, "stop what else runs here, or add swap")

@@ -74,18 +74,20 @@ fn options(network: &Network, dir: &Path, node: u8) -> RunOptions {
     }
 }
 
+/// Of nodes that nobody asks to read anything again.
+fn unread() -> Reload {
+    Box::new(|| Err("nothing is there to be read".to_owned()))
+}
+
 /// Runs nodes until `is_done` says so of their status, then stops them all.
 fn run(options: Vec<RunOptions>, mut is_done: impl FnMut(&[Status]) -> bool) -> Vec<Status> {
     let executor = Rc::new(LocalExecutor::new());
     smol::block_on(executor.run(async {
         let (mut stops, mut engines, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for options in options {
-            let (stop, stopped) = smol::channel::bounded::<()>(1);
-            let until = async move {
-                let _ = stopped.recv().await;
-                "the test is over"
-            };
-            let mut driver = Driver::start(options, &executor, until).expect("it starts");
+            let (stop, control) = smol::channel::bounded(1);
+            let mut driver =
+                Driver::start(options, unread(), &executor, control).expect("it starts");
             engines.push((Rc::clone(&driver.engine), Rc::clone(&driver.clock)));
             stops.push(stop);
             ends.push(executor.spawn(async move {
@@ -166,8 +168,10 @@ fn why_a_node_does_not_start_has_its_exit_code() {
 /// The code of a node that does not start; nothing when it does.
 fn exit_code(options: RunOptions) -> Option<u8> {
     let executor = Rc::new(LocalExecutor::new());
-    let stop = async { "at once" };
-    let ended = smol::block_on(executor.run(drive(options, Rc::clone(&executor), stop)));
+    // Nobody is left to ask for anything: it ends at once.
+    let (_, control) = smol::channel::bounded(1);
+    let node = drive(options, unread(), Rc::clone(&executor), control);
+    let ended = smol::block_on(executor.run(node));
     let error = ended.err()?;
     assert!(!error.to_string().is_empty() && !error.action().is_empty());
     Some(error.exit_code())

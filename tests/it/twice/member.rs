@@ -78,9 +78,15 @@ impl Member {
 
     /// Logs from its next start on what matters so much.
     pub fn log_at(&self, level: &str) {
-        let config = self.dir.join("hypernode.toml");
-        let text = fs::read_to_string(&config).unwrap();
-        fs::write(config, text.replace("log = \"debug\"", &format!("log = \"{level}\""))).unwrap();
+        self.edit("hypernode.toml", "log = \"debug\"", &format!("log = \"{level}\""));
+    }
+
+    /// Puts other words into one of its files.
+    pub fn edit(&self, file: &str, before: &str, after: &str) {
+        let path = self.dir.join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(before), "{before:?} is not in {file}");
+        fs::write(path, text.replace(before, after)).unwrap();
     }
 
     /// The number of its process.
@@ -95,15 +101,16 @@ impl Member {
 
     /// Starts the process.
     pub fn start(&mut self) {
-        self.spawn(None);
+        self.start_with(&[]);
     }
 
     /// Starts a process that dies at the so many-th point of those in [`crash`].
     pub fn start_to_die_at(&mut self, point: u64) {
-        self.spawn(Some(point));
+        self.start_with(&[(crash::VARIABLE, &point.to_string())]);
     }
 
-    fn spawn(&mut self, point: Option<u64>) {
+    /// Starts the process with more in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_hypernode"));
@@ -116,9 +123,7 @@ impl Member {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        if let Some(point) = point {
-            command.env(crash::VARIABLE, point.to_string());
-        }
+        command.envs(environment.iter().copied());
         self.process = Some(command.spawn().unwrap());
     }
 
