@@ -162,6 +162,7 @@ mod tests {
             connected_ms: 0,
             bytes_received: 0,
             unanswered: 0,
+            early_blocks: 0,
         }
     }
 

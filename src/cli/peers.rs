@@ -38,8 +38,9 @@ impl Peers {
             return api.print("/v1/peers", out);
         }
         let answer: PeersDocument = api.value("/v1/peers")?;
-        let mut table =
-            Table::new(&["peer", "", "who", ">height", "tip", ">ms", ">clock", ">owes", ">since"]);
+        let mut table = Table::new(&[
+            "peer", "", "who", ">height", "tip", ">ms", ">clock", ">owes", ">early", ">since",
+        ]);
         for peer in answer.peers {
             let number = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
             let who = match (peer.masternode, peer.address) {
@@ -56,6 +57,7 @@ impl Peers {
                 number(peer.round_trip_ms.map(|ms| ms.to_string())),
                 number(peer.clock_offset_ms.map(|ms| format!("{ms:+} ms"))),
                 peer.unanswered.to_string(),
+                peer.early_blocks.to_string(),
                 words(peer.connected_ms),
             ]);
         }

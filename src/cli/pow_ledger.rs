@@ -205,6 +205,7 @@ pub fn failure(file: &Path, error: &DummyError) -> Failure {
         DummyError::Foreign => {
             (Exit::Damaged, "foreign", "a real ledger is only read: use one of `pow-ledger new`")
         }
+        DummyError::Disk(_) => (Exit::Storage, "disk", "make room, or look at the disk"),
         DummyError::Database(_) => (Exit::Failed, "database", "look at the file and its folder"),
     };
     let message = format!("ledger {}", file.display());

@@ -286,6 +286,9 @@ pub struct PeerStatus {
     /// How many times it was asked for messages that it announced and has not delivered.
     #[serde(default)]
     pub unanswered: u32,
+    /// Blocks that it showed more than a slot before their time: one of the two clocks is wrong, or it is up to something.
+    #[serde(default)]
+    pub early_blocks: u32,
 }
 
 /// Connections that are over: of one address all that ended alike.

@@ -127,6 +127,9 @@ impl Node {
         let of_peer = self.early.iter().filter(|early| early.from == from).count();
         let near = start <= turn.now.wall.plus(FUTURE_MS + clock.slot_ms);
         let known = self.chain.sealed().checkpoint.index;
+        if let Some(peer) = self.peers.peer_mut(from).filter(|_| !near) {
+            peer.early_blocks = peer.early_blocks.saturating_add(1);
+        }
         let kept = self.early.iter().any(|early| early.point == point);
         if near && !kept && of_peer < EARLY_OF_PEER_MAX && self.early.len() < EARLY_MAX {
             let (header, ids) = (header.clone(), ids.to_vec());

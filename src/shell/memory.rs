@@ -56,7 +56,7 @@ impl MemoryClass {
     }
 
     /// The class of a machine with so many bytes, from which the kernel and graphics have taken their part already.
-    fn of(bytes: u64, is_32_bit: bool) -> MemoryClass {
+    pub fn of(bytes: u64, is_32_bit: bool) -> MemoryClass {
         match bytes / MIB {
             _ if is_32_bit => MemoryClass::Small32,
             ..700 => MemoryClass::Small,

@@ -78,7 +78,7 @@ fn a_service_manager_hears_of_each_step_and_the_log_how_the_node_is() {
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let watchdog = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "4000000")];
-    node.start_with(&watchdog);
+    node.start_watched(&watchdog);
     let mut heard = Vec::new();
     let mut hear = |wanted: &str| {
         let mut bytes = [0; 512];

@@ -41,6 +41,8 @@ pub struct Peer {
     pub clock_offset_ms: Option<i64>,
     /// Wants not answered yet.
     pub unanswered: u32,
+    /// Blocks that it showed more than a slot before their time.
+    pub early_blocks: u32,
     /// It has shown a quorum in which our signature does not hold: our votes are not looked for in its quorums any more.
     pub misquotes: bool,
     /// Why it said that it closes.
@@ -74,6 +76,7 @@ impl Peer {
             heard: now,
             clock_offset_ms: None,
             unanswered: 0,
+            early_blocks: 0,
             misquotes: false,
             bye: None,
             connected: now,
@@ -212,6 +215,7 @@ impl Peer {
             connected_ms: now.since(self.connected),
             bytes_received: self.bytes,
             unanswered: self.unanswered,
+            early_blocks: self.early_blocks,
         }
     }
 }

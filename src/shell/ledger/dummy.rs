@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, params};
 
 use crate::types::clock::Timestamp;
 use crate::types::hash::hash;
@@ -55,6 +55,8 @@ pub enum DummyError {
     Missing,
     /// A real ledger, or no ledger: it has no place for what waits.
     Foreign,
+    /// The disk is full, or fails.
+    Disk(rusqlite::Error),
     Database(rusqlite::Error),
 }
 
@@ -64,10 +66,14 @@ impl DummyLedger {
         if path.exists() {
             return Err(DummyError::Exists);
         }
-        let mut ledger = DummyLedger { connection: Connection::open(path)? };
-        ledger.connection.execute_batch(TABLES)?;
-        ledger.mine("miner", at)?;
-        Ok(ledger)
+        let begin = || {
+            let mut ledger = DummyLedger { connection: Connection::open(path)? };
+            ledger.connection.execute_batch(TABLES)?;
+            ledger.mine("miner", at)?;
+            Ok(ledger)
+        };
+        // Half of one would keep the next attempt from its name.
+        begin().inspect_err(|_| drop(std::fs::remove_file(path)))
     }
 
     /// One that stands there.
@@ -162,7 +168,10 @@ fn block_hash(
 
 impl From<rusqlite::Error> for DummyError {
     fn from(error: rusqlite::Error) -> DummyError {
-        DummyError::Database(error)
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => DummyError::Disk(error),
+            Some(_) | None => DummyError::Database(error),
+        }
     }
 }
 
@@ -172,7 +181,7 @@ impl fmt::Display for DummyError {
             DummyError::Exists => f.write_str("something is there already"),
             DummyError::Missing => f.write_str("there is no such file"),
             DummyError::Foreign => f.write_str("it was not made by `hypernode pow-ledger new`"),
-            DummyError::Database(error) => error.fmt(f),
+            DummyError::Disk(error) | DummyError::Database(error) => error.fmt(f),
         }
     }
 }

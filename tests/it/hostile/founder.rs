@@ -66,6 +66,9 @@ fn a_founder_who_breaks_his_word_stops_nobody() {
             founder.send(&Message::NewBlock { header, ids: Vec::new() });
         }
         said(&mut founder);
+        let peers = scene.stage.node().peers().peers;
+        let early = peers.iter().map(|peer| u64::from(peer.early_blocks)).max();
+        assert_eq!(early, Some(BLOCKS), "it can be seen who shows them");
         let status = scene.stage.node().status().unwrap();
         assert!(status.tip.round <= status.round, "{:?}", status.tip);
         founder

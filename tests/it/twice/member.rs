@@ -42,7 +42,7 @@ impl Member {
         fs::write(dir.join("network.toml"), network.to_toml()).unwrap();
         let config = format!(
             "network = \"network.toml\"\nkey = \"key.pem\"\nlisten = \"{listen}\"\ndata_dir = \"data\"\n\
-             sign_dir = \"sign\"\napi_socket = \"api.sock\"\nmap_size = \"1MiB\"\nlog = \"debug\"\n"
+             sign_dir = \"sign\"\napi_socket = \"api.sock\"\nmemory = \"1GB\"\nmap_size = \"1MiB\"\nlog = \"debug\"\n"
         );
         fs::write(dir.join("hypernode.toml"), config).unwrap();
         // As `init` does for a key that it makes.
@@ -111,9 +111,19 @@ impl Member {
 
     /// Starts the process with more in its environment.
     pub fn start_with(&mut self, environment: &[(&str, &str)]) {
+        self.spawn(Command::new(env!("CARGO_BIN_EXE_hypernode")), environment);
+    }
+
+    /// Starts the process as systemd does that watches it: it names the process whose watchdog it is.
+    pub fn start_watched(&mut self, environment: &[(&str, &str)]) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "WATCHDOG_PID=$$ exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hypernode")]);
+        self.spawn(shell, environment);
+    }
+
+    fn spawn(&mut self, mut command: Command, environment: &[(&str, &str)]) {
         assert!(self.process.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hypernode"));
         command
             .args(["run", "--config", "hypernode.toml"])
             .current_dir(&self.dir)
