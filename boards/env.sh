@@ -1,10 +1,13 @@
-# Sourced by the scripts beside it: where things are, how to speak, how to get a mount namespace of our own.
-# shellcheck shell=bash disable=SC2034
+# Sourced by the scripts beside it: where things are, how to speak, how to get a mount namespace of our own, where
+# Debian's packages come from.
+# shellcheck shell=bash disable=SC2034,SC2154 # what is used elsewhere, and $log of the caller
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 PATH=$PATH:/usr/sbin:/sbin # chroot is there, and a Debian user has not got it
 cache=${HYPERNODE_TOOLCHAIN:-${XDG_CACHE_HOME:-$HOME/.cache}/hypernode/toolchain}
+suite=trixie
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 say() { printf '%s: %s\n' "boards/${0##*/}" "$*" >&2; }
 die() {
@@ -39,6 +42,12 @@ source_date() {
     fi
 }
 
+# Ends with the tail of $log, which the caller has set.
+failed() {
+    tail -n 15 "$log" | sed 's/^/    /' >&2
+    die "$@" "the whole log: $log"
+}
+
 # Runs a command where every mount disappears with it, whatever way it ends. Without root, in a user
 # namespace in which we are root and the sub-ids of /etc/subuid are everybody else.
 private() {
@@ -47,4 +56,35 @@ private() {
     else
         unshare --map-root-user --map-auto --mount -- "$@"
     fi
+}
+
+# Prints $HYPERNODE_DEBIAN_MIRROR, or the first of apt's own sources which is a Debian with our suite, asked for through
+# apt with its proxies. What apt says goes to $log.
+find_mirror() {
+    local uri file
+    if [ -n "${HYPERNODE_DEBIAN_MIRROR:-}" ]; then
+        echo "$HYPERNODE_DEBIAN_MIRROR"
+        return
+    fi
+    file=$cache/InRelease
+    # shellcheck disable=SC2016 # apt fills the format in
+    for uri in $(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | sort -u); do
+        if /usr/lib/apt/apt-helper download-file "${uri%/}/dists/$suite/InRelease" "$file" >>"$log" 2>&1 &&
+            grep -qx 'Origin: Debian' "$file" && grep -qx "Codename: $suite" "$file"; then
+            rm -f "$file"
+            echo "${uri%/}"
+            return
+        fi
+    done
+    rm -f "$file"
+    echo http://deb.debian.org/debian
+}
+
+# mmdebstrap does not read the host's apt.conf: what says how to reach a mirror is added to its options.
+reaches_mirror() {
+    local line
+    local -n into=$1
+    while IFS= read -r line; do
+        into+=(--aptopt="$line")
+    done < <(apt-config dump 2>/dev/null | grep -E '^Acquire::(https?|Retries|ForceIPv|Check-)')
 }
