@@ -11,6 +11,7 @@ use super::choice;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::number::{positive, whole};
+use crate::shell::store::MAP_MAX_BYTES;
 use crate::types::network::{Endpoint, Network};
 use fault::Fault;
 use raw::{Key, Place, Raw};
@@ -239,8 +240,9 @@ fn size(text: &str) -> Result<u64, String> {
         "GiB" => 1 << 30,
         _ => return Err(format!("{text:?} is not a size such as 512MiB or 1GiB")),
     };
-    let bytes = positive(number)?.checked_mul(unit).filter(|bytes| usize::try_from(*bytes).is_ok());
-    bytes.ok_or_else(|| format!("{text} is too large for this machine"))
+    let bytes = positive(number)?.checked_mul(unit).filter(|bytes| *bytes <= MAP_MAX_BYTES);
+    let most = MAP_MAX_BYTES >> 30;
+    bytes.ok_or_else(|| format!("{text} is too large for this machine: {most}GiB at most"))
 }
 
 fn level(text: &str) -> Result<LevelFilter, String> {
@@ -278,7 +280,10 @@ mod tests {
         for bad in ["127.0.0.1", "127.0.0.1:+6969", "127.0.0.1:0", "localhost:1", "[::1]:1", ""] {
             assert!(endpoint(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(size("512MiB"), Ok(512 << 20));
+        assert_eq!((size("512MiB"), size("1GiB")), (Ok(512 << 20), Ok(1 << 30)));
+        assert_eq!(size(&format!("{}MiB", MAP_MAX_BYTES >> 20)), Ok(MAP_MAX_BYTES));
+        let over = size(&format!("{}MiB", (MAP_MAX_BYTES >> 20) + 1));
+        assert!(over.is_err_and(|why| why.contains("at most")), "larger than a map can be");
         for bad in ["", "512", "0MiB", "1.5GiB", "-1GiB", "99999999999GiB", "1GB"] {
             assert!(size(bad).is_err(), "{bad:?}");
         }

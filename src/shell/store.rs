@@ -49,7 +49,7 @@ const MAP_UNIT_BYTES: u64 = 64 * 1024;
 /// Room over what the file holds, for the first writes after opening.
 const MAP_ROOM_BYTES: u64 = 1024 * 1024;
 /// Largest map: what a 32-bit process finds in one piece, and more than any chain elsewhere.
-const MAP_MAX_BYTES: u64 = if cfg!(target_pointer_width = "32") { 1 << 30 } else { 1 << 40 };
+pub const MAP_MAX_BYTES: u64 = if cfg!(target_pointer_width = "32") { 1 << 30 } else { 1 << 40 };
 
 /// Room that a file has left when more is added, for a few blocks.
 const RESERVE_MIN_BYTES: u64 = 128 * 1024;
