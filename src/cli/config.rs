@@ -327,6 +327,8 @@ mod tests {
         }
         assert_eq!(map_size("512MiB"), Ok(Some(512 << 20)));
         assert_eq!((map_size("1GiB"), map_size("auto")), (Ok(Some(1 << 30)), Ok(None)));
+        let over = map_size(&format!("{}MiB", (MAP_MAX_BYTES >> 20) + 1));
+        assert!(over.is_err_and(|why| why.contains("the most that")), "no map can be so large");
         for bad in ["", "512", "0MiB", "1.5GiB", "-1GiB", "99999999999GiB", "1GB"] {
             assert!(map_size(bad).is_err(), "{bad:?}");
         }

@@ -1,6 +1,7 @@
 //! `duties`: the slots of a node: which it will forge, which it forged, which it missed and why.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
 use serde::Serialize;
@@ -15,6 +16,11 @@ use crate::machine::status::{Duties as Report, Duty, Status};
 use crate::shell::document::{RoundDocument, SlotState};
 use crate::types::clock::{Round, Slot, Timestamp};
 
+/// Pause between two looks while waiting.
+const PAUSE: Duration = Duration::from_secs(1);
+/// For how many slots a gap is waited for.
+const PATIENCE: u64 = 2;
+
 /// Show the slots of a node: which it will forge, which it forged, which it missed and why.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "duties")]
@@ -27,9 +33,20 @@ pub struct Duties {
     #[argh(option)]
     pub api: Option<PathBuf>,
 
+    /// first wait, two slots at most, until the node can be restarted without missing a slot of its own or a vote
+    #[argh(switch)]
+    pub wait: bool,
+
     /// print one JSON object
     #[argh(switch)]
     pub json: bool,
+}
+
+/// What a node says at one moment.
+struct Look {
+    status: Status,
+    /// This round and the next one; none before the network begins.
+    rounds: Vec<RoundDocument>,
 }
 
 /// A slot of ours to come, or running.
@@ -57,10 +74,13 @@ impl Duties {
     /// Prints them.
     pub fn run(self, out: &mut Output) -> Outcome {
         let api = Api::choose(self.api.as_deref(), self.config.as_deref())?;
-        let status = api.status()?;
-        let will_forge = to_come(&api, &status)?;
-        let Status { masternode, time, .. } = status;
-        let Report { forged, missed, recent, .. } = status.duties;
+        let look = match self.wait {
+            true => wait_for_gap(&api)?,
+            false => Look::at(&api)?,
+        };
+        let will_forge = look.rounds.iter().flat_map(to_come).collect();
+        let Status { masternode, time, .. } = look.status;
+        let Report { forged, missed, recent, .. } = look.status.duties;
         let answer = Answer { masternode, will_forge, forged, missed, recent };
         if self.json {
             out.json("duties", &answer)?;
@@ -72,19 +92,54 @@ impl Duties {
     }
 }
 
-/// Our slots of this round and the next one that are not over.
-fn to_come(api: &Api, status: &Status) -> Result<Vec<ToCome>, Failure> {
-    let mut all = Vec::new();
-    let Some(round) = status.round else { return Ok(all) };
-    for round in [round, round.next()] {
-        let document: RoundDocument = api.value(&format!("/v1/round?round={round}"))?;
-        let ours = document
-            .slots
-            .into_iter()
-            .filter(|slot| slot.own && matches!(slot.state, SlotState::Now | SlotState::ToCome));
-        all.extend(ours.map(|slot| ToCome { round, slot: slot.slot, starts_at: slot.starts_at }));
+impl Look {
+    fn at(api: &Api) -> Result<Look, Failure> {
+        let status = api.status()?;
+        let rounds = status.round.into_iter().flat_map(|round| [round, round.next()]);
+        let document = |round: Round| api.value(&format!("/v1/round?round={round}"));
+        let rounds = rounds.map(document).collect::<Result<_, _>>()?;
+        Ok(Look { status, rounds })
     }
-    Ok(all)
+}
+
+/// The first look at which nothing is missed by a restart.
+fn wait_for_gap(api: &Api) -> Result<Look, Failure> {
+    let mut look = Look::at(api)?;
+    let patience = PATIENCE * look.rounds.first().map_or(0, slot_ms);
+    let until = look.status.time.plus(patience);
+    while look.status.masternode && is_busy(&look.rounds, look.status.time) {
+        if look.status.time >= until {
+            let message = format!("no gap between the node's slots in {}", words(patience));
+            return Err(Failure::new(Exit::Later, "no_gap", message)
+                .action("`hypernode duties` shows when one comes"));
+        }
+        smol::block_on(smol::Timer::after(PAUSE));
+        look = Look::at(api)?;
+    }
+    Ok(look)
+}
+
+/// Whether a slot of ours, or the vote on a seal, runs or begins within half a slot, which is the time to start again.
+fn is_busy(rounds: &[RoundDocument], now: Timestamp) -> bool {
+    rounds.iter().any(|round| {
+        let is_near = |time: Timestamp| time.since(now) <= slot_ms(round) / 2;
+        let votes = !round.sealed && is_near(round.forged_until) && now < round.ends_at;
+        votes || to_come(round).any(|slot| is_near(slot.starts_at))
+    })
+}
+
+fn slot_ms(round: &RoundDocument) -> u64 {
+    let slots = u64::try_from(round.slots.len().max(1)).unwrap_or(u64::MAX);
+    round.forged_until.since(round.starts_at) / slots
+}
+
+/// Our slots of a round that are not over.
+fn to_come(document: &RoundDocument) -> impl Iterator<Item = ToCome> {
+    let RoundDocument { round, slots, .. } = document;
+    let ours = slots
+        .iter()
+        .filter(|slot| slot.own && matches!(slot.state, SlotState::Now | SlotState::ToCome));
+    ours.map(|slot| ToCome { round: *round, slot: slot.slot, starts_at: slot.starts_at })
 }
 
 /// What became of a slot of ours.
@@ -127,6 +182,7 @@ impl Answer {
 mod tests {
     use super::*;
     use crate::machine::note::MissReason;
+    use crate::shell::document::SlotDocument;
     use crate::types::hash::{BlockHash, Hash};
 
     #[test]
@@ -160,5 +216,52 @@ mod tests {
         assert!(answer.text(Timestamp(100), plain).starts_with("will forge  nothing in this"));
         answer.masternode = false;
         assert!(answer.text(Timestamp(100), plain).contains("an observer"));
+    }
+
+    #[test]
+    fn a_gap_is_where_no_slot_of_ours_and_no_vote_runs_or_is_near() {
+        let slot = |index, own, state| SlotDocument {
+            slot: Slot(index),
+            starts_at: Timestamp(10_000 + u64::from(index) * 2_000),
+            own,
+            state,
+            juror: None,
+            height: None,
+            hash: None,
+            messages: None,
+            why: None,
+            tests: Vec::new(),
+        };
+        let mut round = RoundDocument {
+            round: Round(7),
+            starts_at: Timestamp(10_000),
+            forged_until: Timestamp(18_000),
+            ends_at: Timestamp(20_000),
+            drawn_from: Some(5),
+            sealed: false,
+            blocks: 0,
+            missed: 0,
+            slots: vec![
+                slot(0, false, SlotState::Now),
+                slot(1, true, SlotState::ToCome),
+                slot(2, false, SlotState::ToCome),
+                slot(3, false, SlotState::ToCome),
+            ],
+        };
+        assert_eq!(slot_ms(&round), 2_000);
+        let busy =
+            |round: &RoundDocument, now| is_busy(std::slice::from_ref(round), Timestamp(now));
+        // Ours is from 12 s on, and half a slot before.
+        assert!(!busy(&round, 10_999) && busy(&round, 11_000) && busy(&round, 13_000));
+        // Forged or missed, it is over.
+        round.slots[1].state = SlotState::Forged;
+        assert!(!busy(&round, 12_500) && !busy(&round, 16_999));
+        // The vote: from half a slot before the seal slot until the seal, or the end of the round.
+        assert!(busy(&round, 17_000) && busy(&round, 19_999) && !busy(&round, 20_000));
+        round.sealed = true;
+        assert!(!busy(&round, 18_500));
+        // What is not ours is no reason, and neither is a network that has not begun.
+        round.slots[0].state = SlotState::ToCome;
+        assert!(!busy(&round, 10_000) && !is_busy(&[], Timestamp(0)));
     }
 }

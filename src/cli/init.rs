@@ -201,7 +201,10 @@ fn print(report: &Report, network: &Network, out: &mut Output) -> Result<(), Fai
     out.line(format_args!("public key     {}", report.public_key))?;
     out.line(format_args!("address        {}", report.address))?;
     out.line("")?;
-    let config = report.config.display();
+    let next = match report.config == Path::new(config::FILE) {
+        true => "sudo systemctl start hypernode".to_owned(),
+        false => format!("hypernode run --config {}", report.config.display()),
+    };
     if network.founders.is_empty() {
         out.line(format_args!(
             "Network {} is not launched yet. `hypernode devnet` makes a private network to try.",
@@ -209,13 +212,13 @@ fn print(report: &Report, network: &Network, out: &mut Output) -> Result<(), Fai
         ))?;
     } else if let Some(endpoint) = &report.endpoint {
         out.line(format_args!("This key is a founder of {}, at {endpoint}.", network.name))?;
-        out.line(format_args!("Next: hypernode run --config {config}"))?;
+        out.line(format_args!("Next: {next}"))?;
     } else {
         out.line(format_args!(
             "This key is no founder of {}: the node will follow the network and forge nothing.",
             network.name
         ))?;
-        out.line(format_args!("Next: hypernode run --config {config}"))?;
+        out.line(format_args!("Next: {next}"))?;
     }
     out.line("Keep a copy of the key file where nobody else can read it.")
 }

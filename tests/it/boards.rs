@@ -1,12 +1,14 @@
-//! What `boards/*.toml` say of each board is what the node and the scripts know.
+//! What `boards/` says of boards and architectures is what the node and `cross.toml` know.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use hypernode::shell::memory::MemoryClass;
 use serde::Deserialize;
+use toml::{Table, Value};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,4 +65,29 @@ fn each_board_has_its_class_and_pages_that_the_database_can_have() {
         }
     }
     assert_eq!(boards.len(), 7);
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
+}
+
+#[test]
+fn cross_knows_the_targets_of_boards_build_and_nothing_that_cross_does_not_know() {
+    let scripts = read("boards/env.sh");
+    let targets: BTreeSet<&str> = scripts
+        .split("triple=")
+        .skip(1)
+        .filter_map(|rest| rest.split_whitespace().next())
+        .collect();
+    assert_eq!(targets.len(), 4, "{targets:?}");
+
+    let cross: Table = read("cross.toml").parse().expect("cross.toml is TOML");
+    let tables: Vec<&str> = cross.keys().map(String::as_str).collect();
+    assert_eq!(tables, ["build", "target"]);
+    let named = cross["target"].as_table().expect("a table for each target");
+    assert_eq!(named.keys().map(String::as_str).collect::<BTreeSet<_>>(), targets);
+    let default = cross["build"]["default-target"].as_str().expect("a target");
+    assert!(targets.contains(default), "{default}");
+    let passed = cross["build"]["env"]["passthrough"].as_array().expect("names of variables");
+    assert!(passed.iter().all(Value::is_str), "{passed:?}");
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use hypernode::machine::records::{Batch, Draft, Reader, Table};
 use hypernode::shell::guard::Guard;
-use hypernode::shell::store::{Store, StoreError};
+use hypernode::shell::store::{Depth, Store, StoreError, inspect};
 use hypernode::types::clock::{Round, Slot};
 use hypernode::types::hash::{BlockHash, Hash};
 use hypernode::types::key::PublicKey;
@@ -73,6 +73,37 @@ fn the_map_grows_within_one_batch_and_over_many() {
     let mut store = open(dir.path()).unwrap();
     store.persist(&batch(40, BYTES)).unwrap();
     assert_holds(&store, 0..41, BYTES);
+}
+
+/// The most that a 32-bit process maps: it needs that much of its addresses in one piece.
+#[test]
+fn a_map_of_a_gibibyte_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), NETWORK, 1 << 30).unwrap();
+    store.persist(&batch(0, 800)).unwrap();
+    // Again in the same process, as after a failed write.
+    store.recover().unwrap();
+    assert_holds(&store, 0..1, 800);
+}
+
+/// Each page begins with its number, of 8 bytes or of 4.
+#[test]
+fn a_database_of_the_other_word_size_is_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).unwrap().close().unwrap();
+    let file = dir.path().join("chain/data.mdb");
+    let mut bytes = fs::read(&file).unwrap();
+    match cfg!(target_pointer_width = "64") {
+        true => drop(bytes.drain(..4)),
+        false => drop(bytes.splice(..0, [0; 4])),
+    }
+    fs::write(&file, bytes).unwrap();
+    let refused = open(dir.path()).err().expect("it is refused");
+    assert!(matches!(refused, StoreError::Damaged { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("32- and 64-bit differ"), "{refused}");
+    assert!(refused.action().contains("fetches the chain from its peers"), "{refused}");
+    let found = inspect(dir.path(), None, Depth::Pages, &mut |_, _| ()).unwrap();
+    assert!(format!("{:?}", found.flaws).contains("32 and 64 bits differ"), "{:?}", found.flaws);
 }
 
 #[test]

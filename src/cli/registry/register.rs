@@ -24,7 +24,7 @@ pub struct Register {
     #[argh(option)]
     pub owner: String,
 
-    /// address of the HN, as `hypernode key address` prints it
+    /// address of the HN, as `hypernode key show` prints it
     #[argh(option)]
     pub address: String,
 
