@@ -1,5 +1,6 @@
 //! Tests of the whole from outside: one binary, so that it links once.
 
+mod boards;
 mod cli;
 mod cluster;
 mod completions;
