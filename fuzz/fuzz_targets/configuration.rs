@@ -41,7 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
     let [before, after] = [&layers, &again].map(|layers| {
         let config = layers.validate().expect("nothing is wrong");
         let files = [config.key, config.data_dir, config.sign_dir, config.api_socket];
-        let numbers = (config.listen, config.map_size, config.log, config.lives_with);
+        let numbers = (config.listen, config.bounds, config.log, config.lives_with);
         (config.network.id(), files, config.ledger, numbers)
     });
     assert_eq!(before, after);

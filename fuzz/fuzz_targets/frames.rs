@@ -4,8 +4,8 @@
 #![no_main]
 
 use hypernode::shell::frame::{CutError, Cutter, Owed};
-use hypernode::types::clock::Height;
 use hypernode::types::block::Point;
+use hypernode::types::clock::Height;
 use hypernode::types::hash::{BlockHash, Hash};
 use hypernode::types::message::Message;
 use libfuzzer_sys::fuzz_target;

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use hypernode::machine::event::Answer;
+use hypernode::machine::limits::Limits;
 use hypernode::shell::api::{Submission, View, serve};
 use hypernode::shell::clock::SystemClock;
 use hypernode::shell::crowd::Refused;
@@ -110,7 +111,8 @@ impl Bench {
         let store = Store::open(&folder, network.id(), 1 << 20).expect("a new one");
         let guard = Guard::begin(&folder, network.id(), key.public()).expect("a new one");
         let clock = SystemClock::start();
-        let parts = Parts { network, key, built: Timestamp(0), store, guard };
+        let (built, limits) = (Timestamp(0), Limits::default());
+        let parts = Parts { network, key, built, store, guard, limits };
         let engine = Engine::open(parts, clock.now()).expect("an empty database is a good one");
         // Its files are open: what only reads needs their names no more.
         std::fs::remove_dir_all(&folder).expect("it is ours");
