@@ -156,7 +156,7 @@ mod tests {
             assert!(bounds.bytes() <= most, "{}: {:?}", class.name(), bounds.parts());
             // They are what they are for: a part that counts for nothing is forgotten.
             assert!(bounds.parts().iter().all(|(_, bytes)| *bytes > 0));
-            assert!(bounds.map_bytes <= store::MAP_MAX_BYTES || class == MemoryClass::Large);
+            assert!(bounds.map_bytes <= store::MAP_MAX_BYTES);
         }
     }
 

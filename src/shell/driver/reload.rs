@@ -23,7 +23,11 @@ impl Driver {
     /// Reads the configuration again. What is wrong changes nothing: the node goes on as it was.
     pub(super) fn reload(&mut self) {
         self.service.reloading();
-        match (self.reload)() {
+        let fresh = (self.reload)().and_then(|fresh| match self.refusal(&fresh.network) {
+            Some(why) => Err(why),
+            None => Ok(fresh),
+        });
+        match fresh {
             Ok(fresh) => self.renew(fresh),
             Err(why) => log::error!("not reloaded, the node goes on as it was: {why}"),
         }
@@ -33,10 +37,6 @@ impl Driver {
     fn renew(&mut self, fresh: Fresh) {
         let now = self.clock.now();
         let Fresh { network, log, later } = fresh;
-        if let Some(why) = self.refusal(&network) {
-            log::error!("not reloaded, the node goes on as it was: {why}");
-            return;
-        }
         journal::set_level(log);
         for key in later {
             log::warn!("{key} has changed: it counts from the next start");
