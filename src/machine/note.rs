@@ -141,6 +141,25 @@ pub enum MissReason {
 }
 
 impl MissReason {
+    /// Each of them.
+    pub const ALL: [MissReason; 15] = [
+        MissReason::Clock(ClockDistrust::Unsynchronised),
+        MissReason::Clock(ClockDistrust::BeforeBuild),
+        MissReason::Clock(ClockDistrust::BeforeLastSignature),
+        MissReason::Clock(ClockDistrust::Stepped),
+        MissReason::Clock(ClockDistrust::BeforeOrigin),
+        MissReason::Behind,
+        MissReason::Peers,
+        MissReason::TipsDiffer,
+        MissReason::Messages,
+        MissReason::AlreadySigned,
+        MissReason::SlotTaken,
+        MissReason::Refused,
+        MissReason::NotRunning,
+        MissReason::SignState,
+        MissReason::Halted,
+    ];
+
     /// Its name in JSON and counters.
     pub fn name(self) -> &'static str {
         match self {
@@ -156,6 +175,31 @@ impl MissReason {
             MissReason::SignState => "sign_state",
             MissReason::Halted => "halted",
         }
+    }
+}
+
+/// For `#[serde(with)]`: documents name the reason, all in one word; records have numbers.
+pub mod miss_name {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::MissReason;
+
+    /// Its name, or null.
+    pub fn serialize<S: Serializer>(
+        why: &Option<MissReason>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        why.map(MissReason::name).serialize(serializer)
+    }
+
+    /// The reason of that name. A name that is none is an error.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<MissReason>, D::Error> {
+        let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+        let why = MissReason::ALL.into_iter().find(|why| why.name() == name);
+        why.map(Some).ok_or_else(|| Error::custom("not a reason for which a slot is missed"))
     }
 }
 
@@ -199,5 +243,36 @@ impl fmt::Display for ClockDistrust {
             ClockDistrust::Stepped => "the clock has just been set",
             ClockDistrust::BeforeOrigin => "the network has not started",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::status::Duty;
+    use crate::types::clock::{Round, Slot};
+    use crate::types::codec;
+
+    #[test]
+    fn documents_name_each_reason_in_one_word() {
+        for why in MissReason::ALL {
+            let duty = Duty { round: Round(1), slot: Slot(2), forged: None, missed: Some(why) };
+            let json = serde_json::to_value(duty).unwrap();
+            assert_eq!(json["missed"], why.name());
+            assert_eq!(serde_json::from_value::<Duty>(json).unwrap(), duty);
+        }
+        let json = r#"{"round":1,"slot":2,"forged":null,"missed":"bored"}"#;
+        assert!(serde_json::from_str::<Duty>(json).is_err());
+    }
+
+    #[test]
+    fn no_reason_is_left_out_of_the_list() {
+        // What records can hold: a number, or two.
+        let numbers = (0..=u8::MAX).flat_map(|one| (0..=u8::MAX).map(move |two| vec![one, two]));
+        let all = numbers.chain((0..=u8::MAX).map(|one| vec![one]));
+        let reasons = all.filter_map(|bytes| codec::decode::<MissReason>(&bytes, 2).ok());
+        let mut reasons: Vec<MissReason> = reasons.collect();
+        reasons.sort();
+        assert_eq!(reasons, MissReason::ALL);
     }
 }

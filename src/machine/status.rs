@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::note::{ClockDistrust, MissReason, Ruling};
+use super::note::{ClockDistrust, MissReason, Ruling, miss_name};
 use super::seal::RegistryDoubt;
 use crate::types::block::Point;
 use crate::types::clock::{Height, Round, Slot, Timestamp};
@@ -216,6 +216,7 @@ pub struct Duty {
     pub slot: Slot,
     pub forged: Option<BlockHash>,
     /// Null when forged.
+    #[serde(with = "miss_name")]
     pub missed: Option<MissReason>,
 }
 

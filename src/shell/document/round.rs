@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::machine::note::MissReason;
+use crate::machine::note::{MissReason, miss_name};
 use crate::machine::records::{self, DutyRecord, MainRecord, Reader, StoredHeader, Table};
 use crate::node::Node;
 use crate::rules::plan::Plan;
@@ -45,6 +45,7 @@ pub struct SlotDocument {
     /// Of its block; null where the block is not here.
     pub messages: Option<u32>,
     /// Why we missed it; null for slots of others.
+    #[serde(with = "miss_name")]
     pub why: Option<MissReason>,
     pub tests: Vec<TestDocument>,
 }
