@@ -127,11 +127,9 @@ impl Check {
                 "name the file of a network that has founders",
             ),
         }];
-        // Asked first: whether a node runs decides what a port in use means.
         let status = Api::choose(None, self.config.as_deref())
             .and_then(|api| api.value::<StatusDocument>("/v1/status"));
-        let is_running = !status.as_ref().is_err_and(Failure::is_not_running);
-        findings.extend(machine::look(&config, is_running));
+        findings.extend(machine::look(&config, &status));
         findings.extend(node::look(&status));
         findings
     }

@@ -11,6 +11,7 @@ use super::choice;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::number::{positive, whole};
+use crate::shell::api::SOCKET_PATH_MAX;
 use crate::shell::memory::{Bounds, MemoryClass};
 use crate::shell::store::MAP_MAX_BYTES;
 use crate::types::network::{Endpoint, Network};
@@ -37,8 +38,6 @@ pub const PORT: u16 = 6969;
 const LISTEN: &str = "0.0.0.0:6969";
 /// What the machine decides.
 const AUTO: &str = "auto";
-/// Longest path of a Unix socket, in bytes: the kernel has 108, one of them a zero.
-pub const SOCKET_PATH_MAX: usize = 107;
 
 /// What a node runs with.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::exit::Exit;
 use super::failure::Failure;
+use crate::shell::directory;
 
 /// The text of a file of at most `most` bytes; `what` is what people call it.
 pub fn read(path: &Path, most: u64, what: &str) -> Result<String, Failure> {
@@ -32,7 +33,7 @@ pub fn create(path: &Path, text: &str, mode: u32, what: &str) -> Result<(), Fail
     let open = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     let mut file = open.map_err(|error| create_failure(path, what, &error))?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    written.and_then(|()| sync_folder(path)).map_err(|error| {
+    written.and_then(|()| directory::sync(directory::folder_of(path))).map_err(|error| {
         // Half a file would keep the next attempt from making a whole one.
         let _ = std::fs::remove_file(path);
         create_failure(path, what, &error)
@@ -71,9 +72,4 @@ pub fn is_of_disk(error: &io::Error) -> bool {
         kind,
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
     )
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all())
 }

@@ -14,6 +14,7 @@ use super::file;
 use super::output::Output;
 use super::secret;
 use super::sign_state;
+use crate::shell::api::SOCKET_PATH_MAX;
 use crate::shell::directory;
 use crate::types::address::Address;
 use crate::types::key::PublicKey;
@@ -70,7 +71,7 @@ impl Init {
                 "nothing is overwritten: this node has been made, edit its configuration",
             ));
         }
-        if layout.api_socket.as_os_str().len() > config::SOCKET_PATH_MAX {
+        if layout.api_socket.as_os_str().len() > SOCKET_PATH_MAX {
             let message = format!("{} is too long for a Unix socket", layout.api_socket.display());
             return Err(Failure::new(Exit::Configuration, "api_socket", message)
                 .action("choose a directory with a shorter path"));

@@ -50,8 +50,8 @@ pub const MEMORY_BYTES: usize =
     CONNECTIONS_MAX * (HEAD_BYTES_MAX + BODY_BYTES_MAX) + super::client::ANSWER_BYTES_MAX;
 /// From accepting a connection to closing it.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// What `sockaddr_un` holds, with the zero at its end.
-const SOCKET_PATH_MAX: usize = 107;
+/// Longest path of a Unix socket, in bytes: the kernel has 108, one of them a zero.
+pub const SOCKET_PATH_MAX: usize = 107;
 /// For the node's user and group.
 const SOCKET_MODE: u32 = 0o660;
 /// Connections that wait to be accepted.

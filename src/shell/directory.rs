@@ -15,8 +15,7 @@ pub fn make(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
-    let above = above.unwrap_or(Path::new("."));
+    let above = folder_of(dir);
     make(above)?;
     match DirBuilder::new().mode(0o700).create(dir) {
         // Somebody else was as far.
@@ -41,7 +40,12 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> 
     write(&mut file)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
-    sync(path.parent().unwrap_or(Path::new(".")))
+    sync(folder_of(path))
+}
+
+/// Where a path lies: the current directory for a name alone.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What a file is called until it is whole.
@@ -139,6 +143,13 @@ impl std::error::Error for LockError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_alone_lies_in_the_current_directory() {
+        for (path, folder) in [("a", "."), ("a/b", "a"), ("/a", "/"), ("/", ".")] {
+            assert_eq!(folder_of(Path::new(path)), Path::new(folder), "{path}");
+        }
+    }
 
     #[test]
     fn a_second_holder_is_told_of_the_first() {

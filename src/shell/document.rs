@@ -59,6 +59,8 @@ pub struct StatusDocument {
     pub action: Option<String>,
     /// Connections that came to nothing since the process started, by code.
     pub refused_connections: BTreeMap<String, u64>,
+    /// Descriptors that the process may hold; null for no limit.
+    pub open_files_max: Option<u64>,
     /// Absent when the storage failed.
     #[serde(flatten)]
     pub status: Option<Status>,
@@ -177,6 +179,7 @@ impl StatusDocument {
     pub fn new(
         status: Result<Status, &Failure>,
         refused: &BTreeMap<&'static str, u64>,
+        open_files_max: Option<u64>,
     ) -> StatusDocument {
         let state = State::of(status.as_ref().map_err(|failure| *failure));
         let failure = status.as_ref().err().map(|failure| (*failure).clone());
@@ -188,6 +191,7 @@ impl StatusDocument {
                 .iter()
                 .map(|(code, count)| ((*code).to_owned(), *count))
                 .collect(),
+            open_files_max,
             status: status.ok(),
         }
     }

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use async_signal::{Signal, Signals};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, Resource, getrlimit};
 use sd_notify::NotifyState;
 use smol::Async;
 use smol::stream::StreamExt;
@@ -22,6 +22,11 @@ const KEY_FILE_MAX: u64 = 4096;
 const STATUS_EVERY_MS: u64 = 5_000;
 /// What a step of the start may take, on a card that is about to die.
 const STEP_US: u32 = 300_000_000;
+
+/// Descriptors that this process may hold; `None` for no limit.
+pub fn open_files_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
 
 /// Why there is no key.
 #[derive(Debug)]

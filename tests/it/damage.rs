@@ -181,7 +181,8 @@ fn each_flipped_bit_is_found_or_harmless() {
     let (mut tables, mut outcomes) = (BTreeMap::new(), BTreeMap::new());
     let mut harmless = 0;
     let mut rng = Rng::from_text("flips");
-    for flip in 0..campaign.unwrap_or(FLIPS) {
+    let flips = campaign.unwrap_or(FLIPS);
+    for flip in 0..flips {
         let at = usize::try_from(rng.below(whole.len() as u64)).unwrap();
         let bit = 1 << rng.below(8);
         let mut bytes = whole.clone();
@@ -206,7 +207,9 @@ fn each_flipped_bit_is_found_or_harmless() {
     }
     writeln!(std::io::stdout(), "harmless {harmless}, found in {tables:?}; LMDB: {outcomes:#?}")
         .unwrap();
-    assert!(harmless > 0 && tables.len() > 5, "{harmless} harmless, found in {tables:?}");
+    // Fewer flips hit fewer tables.
+    let tables_min = if flips < FLIPS { 1 } else { 6 };
+    assert!(harmless > 0 && tables.len() >= tables_min, "{harmless} harmless, found in {tables:?}");
 }
 
 #[test]

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::statvfs;
-use rustix::process::{Resource, getrlimit};
 
 use super::super::config::Config;
+use super::super::failure::Failure;
 use super::Finding;
 use crate::machine::ledger::{LedgerFault, LedgerNews};
 use crate::shell::clock::SystemClock;
+use crate::shell::document::StatusDocument;
 use crate::shell::host;
 use crate::shell::ledger::LedgerFile;
 use crate::types::clock::Timestamp;
@@ -32,15 +33,20 @@ const HOT: i64 = 80_000;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// All of it.
-pub fn look(config: &Config, is_running: bool) -> Vec<Finding> {
+pub fn look(config: &Config, status: &Result<StatusDocument, Failure>) -> Vec<Finding> {
     let mut findings = vec![key(&config.key)];
     findings.push(directory("database", &config.data_dir));
     findings.push(directory("sign_state", &config.sign_dir));
     findings.push(disk(&config.data_dir));
     findings.extend(memory(config));
-    findings.push(files());
+    // A service has a limit of its own, not that of this command.
+    findings.push(files(match status {
+        Ok(status) => status.open_files_max,
+        Err(_) => host::open_files_max(),
+    }));
     findings.push(clock());
-    if !is_running {
+    // Whether a node runs decides what a port in use means.
+    if status.as_ref().is_err_and(Failure::is_not_running) {
         findings.push(port(SocketAddrV4::new(config.listen.ip, config.listen.port)));
     }
     if config.network.source == Source::Ledger {
@@ -120,8 +126,7 @@ fn available(text: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-fn files() -> Finding {
-    let limit = getrlimit(Resource::Nofile).current;
+fn files(limit: Option<u64>) -> Finding {
     let Some(limit) = limit else { return Finding::good("open_files", "no limit") };
     let message = format!("{limit} at most");
     match limit {

@@ -5,10 +5,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::cli::config::SOCKET_PATH_MAX;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::file;
+use crate::shell::api::SOCKET_PATH_MAX;
 use crate::shell::directory::{Lock, LockError};
 
 /// The file that makes a directory ours.

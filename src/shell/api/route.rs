@@ -13,6 +13,7 @@ use super::super::document::{
     TxIdDocument,
 };
 use super::super::engine::Failure;
+use super::super::host;
 use super::super::store::StoreError;
 use super::{ApiError, Submission, View};
 use crate::machine::event::Answer;
@@ -104,7 +105,8 @@ fn health(view: &View) -> Answered {
 fn status(view: &View) -> Answered {
     let engine = view.engine.borrow();
     let status = engine.status(view.clock.now());
-    ok("hypernode.status/1", StatusDocument::new(status, &view.refused.counts()))
+    let document = StatusDocument::new(status, &view.refused.counts(), host::open_files_max());
+    ok("hypernode.status/1", document)
 }
 
 fn halt(view: &View) -> Answered {
