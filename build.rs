@@ -11,6 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    // boards/build hands it to the linker, of which cargo knows nothing.
+    println!("cargo:rerun-if-changed=boards/no-unwinding.ld");
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
     let target = std::env::var("TARGET").expect("cargo names the target");
     println!("cargo:rustc-env=HYPERNODE_TARGET={target}");

@@ -24,11 +24,11 @@ architecture() {
     glibc=2.36
     case $1 in
     arm64) triple=aarch64-unknown-linux-gnu gcc=aarch64-linux-gnu qemu=(qemu-aarch64) ;;
-    # Of Debian 13: its libm brings the fmod of 2.38 into the 32-bit binary. toml_writer asks for it, to write floats; a
-    # network file has none.
+    # 2.38 is of Debian 13, whose libm brings a new fmod. Of these processors two have no instruction that does the same;
+    # toml_writer asks for it, to write floats, of which a network file has none.
     armhf) triple=armv7-unknown-linux-gnueabihf gcc=arm-linux-gnueabihf qemu=(qemu-arm) glibc=2.38 ;;
     riscv64) triple=riscv64gc-unknown-linux-gnu gcc=riscv64-linux-gnu qemu=(qemu-riscv64) ;;
-    amd64) triple=x86_64-unknown-linux-gnu gcc=x86_64-linux-gnu qemu=() ;;
+    amd64) triple=x86_64-unknown-linux-gnu gcc=x86_64-linux-gnu qemu=() glibc=2.38 ;;
     *) die "usage: boards/${0##*/} $architectures" ;;
     esac
 }

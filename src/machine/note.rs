@@ -204,7 +204,7 @@ pub mod miss_name {
 }
 
 impl ClockDistrust {
-    /// Its name in JSON and counters.
+    /// The name of a slot's miss for it, in JSON and counters.
     pub fn name(self) -> &'static str {
         match self {
             ClockDistrust::Unsynchronised => "clock_unsynchronised",

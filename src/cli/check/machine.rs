@@ -39,14 +39,10 @@ pub fn look(config: &Config, status: &Result<StatusDocument, Failure>) -> Vec<Fi
     findings.push(directory("sign_state", &config.sign_dir));
     findings.push(disk(&config.data_dir));
     findings.extend(memory(config));
-    // A service has a limit of its own, not that of this command.
-    findings.push(files(match status {
-        Ok(status) => status.open_files_max,
-        Err(_) => host::open_files_max(),
-    }));
+    findings.extend(files(status));
     findings.push(clock());
     // Whether a node runs decides what a port in use means.
-    if status.as_ref().is_err_and(Failure::is_not_running) {
+    if !is_running(status) {
         findings.push(port(SocketAddrV4::new(config.listen.ip, config.listen.port)));
     }
     if config.network.source == Source::Ledger {
@@ -126,15 +122,24 @@ fn available(text: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-fn files(limit: Option<u64>) -> Finding {
-    let Some(limit) = limit else { return Finding::good("open_files", "no limit") };
+fn is_running(status: &Result<StatusDocument, Failure>) -> bool {
+    !status.as_ref().is_err_and(Failure::is_not_running)
+}
+
+/// A service has a limit of its own, not that of this command. Nothing of a node that does not say.
+fn files(status: &Result<StatusDocument, Failure>) -> Option<Finding> {
+    let limit = match status {
+        Ok(status) => status.open_files_max?,
+        Err(_) if is_running(status) => return None,
+        Err(_) => host::open_files_max()?,
+    };
     let message = format!("{limit} at most");
-    match limit {
+    Some(match limit {
         ..FILES_LOW => {
             Finding::warning("open_files", message, "set LimitNOFILE=4096 in the service")
         }
         _ => Finding::good("open_files", message),
-    }
+    })
 }
 
 fn clock() -> Finding {
