@@ -59,7 +59,7 @@ pub fn decode_start<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> 
     postcard::take_from_bytes(bytes).map(|(value, _)| value).map_err(|_| CodecError::Malformed)
 }
 
-/// Where encoded bytes go: keys and hashes come byte by byte, for which postcard's own ways take ten times as long.
+/// Where encoded bytes go: keys and hashes come byte by byte, each of which postcard's own way appends as an iterator.
 struct Collect(Vec<u8>);
 
 impl Flavor for Collect {
