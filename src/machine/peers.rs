@@ -187,7 +187,7 @@ impl Peers {
             }
         }
         let address = self.network.address_of(&hello.key);
-        let masternode = state.registered(&address).is_some();
+        let masternode = state.is_masternode(&address, &hello.key);
         let crowd = self.ready().filter(|it| !it.dialled && it.masternode == masternode).count();
         let most = if masternode { self.limits.accepted } else { self.limits.observers };
         let peer = self.peers.get_mut(&id).expect("looked up above");
@@ -206,12 +206,12 @@ impl Peers {
         true
     }
 
-    /// A seal may have changed who is registered. Who is since then comes back.
+    /// A seal may have changed who is an HN. Who is since then comes back.
     pub fn recognise(&mut self, state: &SealedState) -> Vec<PeerId> {
         let mut new = Vec::new();
         for (id, peer) in &mut self.peers {
-            let Some(address) = &peer.address else { continue };
-            let masternode = state.registered(address).is_some();
+            let (Some(address), Some(key)) = (&peer.address, &peer.key) else { continue };
+            let masternode = state.is_masternode(address, key);
             if masternode && !peer.masternode {
                 new.push(*id);
             }

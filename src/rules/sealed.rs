@@ -110,6 +110,12 @@ impl SealedState {
         self.registry.get(at)
     }
 
+    /// Whether an identity is an HN on the wire (§11): registered, or voter of the seal that comes next. A network whose
+    /// registry has lost a third of its voters at once is sealed on by those voters, or by nobody.
+    pub fn is_masternode(&self, address: &Address, key: &PublicKey) -> bool {
+        self.registered(address).is_some() || self.voters.iter().any(|it| it.public_key == *key)
+    }
+
     /// The active HN of an address.
     pub fn active(&self, address: &Address) -> Option<&Active> {
         let at = self.active.binary_search_by(|hn| hn.address.cmp(address)).ok()?;

@@ -1,5 +1,6 @@
-//! A registry that some of the voters do not know yet, while a tenth of them is silent (`docs/protocol.md` §5): seals come
-//! round after round, with the new registry as soon as enough know it, and with the present one until then.
+//! A registry that some of the voters do not know yet and others are not in, while a tenth of them is silent
+//! (`docs/protocol.md` §5): seals come round after round, with the new registry as soon as enough know it, and with the
+//! present one until then.
 
 use std::rc::Rc;
 
@@ -34,6 +35,8 @@ pub struct LateRegistry {
     pub silent: usize,
     /// HNs that never learn the registry.
     pub unknowing: usize,
+    /// Founders that are not in it.
+    pub dropped: usize,
     /// Rounds whose seal all hosts that run had adopted when the next round was half over; of how many.
     pub sealed: u64,
     pub rounds: u64,
@@ -43,15 +46,15 @@ pub struct LateRegistry {
     pub violations: Vec<Violation>,
 }
 
-/// A network of which this share, in percent, has no ledger.
-pub fn late_registry(seed: &str, unknowing_percent: usize) -> LateRegistry {
+/// A network of which this share, in percent, has no ledger, and that many founders are not in it.
+pub fn late_registry(seed: &str, unknowing_percent: usize, dropped: usize) -> LateRegistry {
     let mut shape = small(NODES);
     (shape.ledger, shape.active_min) = (true, 3);
     let mut rng = Rng::from_text(seed);
     let cast = Rc::new(Cast::new(&shape, &mut rng.fork("cast")));
     let start = Timestamp(cast.network.clock.origin.0 - LEAD_MS);
     let mut world = World::new(cast.clone(), Vec::new(), start, rng.fork("world"));
-    world.checks.oracle.ledger = Some(registry(&cast));
+    world.checks.oracle.ledger = Some(registry(&cast, dropped));
     // Who is silent never came up.
     for host in SILENT..NODES {
         world.start_at(host, rng.below(LEAD_MS / 3));
@@ -66,8 +69,8 @@ pub fn late_registry(seed: &str, unknowing_percent: usize) -> LateRegistry {
             height += 1;
             let mined_at = Timestamp(origin.0 - BLOCKS_BEFORE * BLOCK_MS + height * BLOCK_MS);
             world.run_until(mined_at.0.saturating_sub(start.0).max(LEAD_MS / 2));
-            let after = (height > 1).then(|| block(&cast, height - 1, origin).id);
-            let blocks = vec![block(&cast, height, origin)];
+            let after = (height > 1).then(|| block(&cast, height - 1, dropped).id);
+            let blocks = vec![block(&cast, height, dropped)];
             let news = LedgerNews::Blocks { after, blocks, end: true };
             knowing.clone().for_each(|host| world.tell_ledger(host, news.clone()));
         }
@@ -83,7 +86,7 @@ pub fn late_registry(seed: &str, unknowing_percent: usize) -> LateRegistry {
         };
         sealed += u64::from(running.clone().all(is_sealed));
     }
-    let expected = registry(&cast);
+    let expected = registry(&cast, dropped);
     let taken = |host| state_of(&world, host).is_some_and(|state| state.registry == expected);
     let all = running.clone().filter(|host| taken(*host)).count();
     let indices: Vec<u64> = running.clone().map(|host| adopted(&world, host)).collect();
@@ -91,7 +94,7 @@ pub fn late_registry(seed: &str, unknowing_percent: usize) -> LateRegistry {
     world.check_disks();
     let violations = world.checks.violations;
     let (nodes, silent, rounds, taken) = (NODES, SILENT, ROUNDS, all > 0);
-    LateRegistry { nodes, silent, unknowing, sealed, rounds, taken, agreed, violations }
+    LateRegistry { nodes, silent, unknowing, dropped, sealed, rounds, taken, agreed, violations }
 }
 
 fn owner(host: usize) -> PowAddress {
@@ -99,8 +102,8 @@ fn owner(host: usize) -> PowAddress {
     PowAddress(*digest.0.first_chunk().expect("a digest has 32 bytes"))
 }
 
-/// All founders but the last one, with their owners.
-fn registry(cast: &Cast) -> Vec<Registered> {
+/// All founders but the last ones, with their owners.
+fn registry(cast: &Cast, dropped: usize) -> Vec<Registered> {
     let of = |(host, founder): (usize, &crate::types::network::Founder)| Registered {
         address: cast.network.address_of(&founder.public_key),
         ip: founder.ip,
@@ -110,12 +113,13 @@ fn registry(cast: &Cast) -> Vec<Registered> {
         reward: owner(host),
         since: 2,
     };
-    let founders = cast.network.founders.iter().enumerate().take(NODES - 1);
+    let founders = cast.network.founders.iter().enumerate().take(NODES - dropped);
     sealable(founders.map(of).collect::<Vec<_>>().iter())
 }
 
 /// A block of the ledger: the first brings the collateral, the second the registrations.
-fn block(cast: &Cast, height: u64, origin: Timestamp) -> PowBlock {
+fn block(cast: &Cast, height: u64, dropped: usize) -> PowBlock {
+    let origin = cast.network.clock.origin;
     let row = |host: usize| {
         let founder = &cast.network.founders[host];
         let address = cast.network.address_of(&founder.public_key);
@@ -139,7 +143,7 @@ fn block(cast: &Cast, height: u64, origin: Timestamp) -> PowBlock {
             },
         }
     };
-    let rows = if height <= 2 { (0..NODES - 1).map(row).collect() } else { Vec::new() };
+    let rows = if height <= 2 { (0..NODES - dropped).map(row).collect() } else { Vec::new() };
     PowBlock {
         height,
         id: hash("sim-pow", &[&height.to_be_bytes()]),
