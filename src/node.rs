@@ -62,6 +62,8 @@ pub struct Setup {
     pub built: Timestamp,
     /// What was signed before.
     pub signed: SignState,
+    /// What the database has seen of that, whatever its standing was.
+    pub seen: SignState,
     /// Signatures seen; shared by the nodes of a simulation.
     pub verifier: Verifier,
     pub limits: Limits,
@@ -126,7 +128,7 @@ pub struct Node {
 impl Node {
     /// A node on its database, as it was left.
     pub fn open(setup: Setup, now: Now, db: &dyn Reader) -> Result<Node, OpenError> {
-        let Setup { network, key, seed, built, mut signed, verifier, limits } = setup;
+        let Setup { network, key, seed, built, mut signed, seen, verifier, limits } = setup;
         let anchor = Rc::new(Anchor::genesis(&network));
         let plans = Rc::new(Plans::new(network.clone(), anchor));
         let seals =
@@ -141,7 +143,7 @@ impl Node {
         let halt = Halt::open(db).map_err(OpenError::Damaged)?;
         let (public, tip) = (key.public(), &chain.best().point);
         let known = (network.clone(), verifier.clone());
-        let custody = Custody::open(public, known.0, known.1, tip, &mut signed, db);
+        let custody = Custody::open(public, known.0, known.1, tip, (&mut signed, &seen), db);
         let mut rng = Rng::new(&seed);
         let rng = rng.fork("peers");
         let peers = Peers::new(network.clone(), key.clone(), verifier.clone(), limits, rng);

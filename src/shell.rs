@@ -20,3 +20,4 @@ pub mod noise;
 pub mod store;
 pub mod tally;
 pub mod tcp;
+pub mod witness;

@@ -26,6 +26,7 @@ use hypernode::types::clock::{Height, Monotonic, Now, Round, Slot, Timestamp};
 use hypernode::types::codec;
 use hypernode::types::hash::Hash;
 use hypernode::types::key::{SecretKey, Verifier};
+use hypernode::types::sign::SignState;
 use hypernode::types::tx::Tx;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -163,6 +164,7 @@ fn open(sample: &Sample, dir: &Path, wall: Timestamp) -> Duration {
         seed: Hash::default(),
         built: Timestamp(0),
         signed: guard.state(),
+        seen: SignState::default(),
         verifier: Verifier::default(),
         limits: Limits::default(),
     };

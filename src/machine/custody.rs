@@ -100,13 +100,13 @@ pub struct View {
 }
 
 impl Custody {
-    /// Holds the sign state against our blocks in the database, on all forks.
+    /// Holds the sign state against our blocks in the database, on all forks, and what the database has seen of it.
     pub fn open(
         own: PublicKey,
         network: Rc<Network>,
         verifier: Verifier,
         tip: &Point,
-        signed: &mut SignState,
+        (signed, seen): (&mut SignState, &SignState),
         db: &dyn Reader,
     ) -> Custody {
         let mut custody = Custody {
@@ -123,10 +123,10 @@ impl Custody {
         };
         let from = signed.block.map_or((Round(0), Slot(0)), |block| (block.round, block.slot));
         let heights = ROUNDS_READ * u64::from(custody.network.clock.slots);
-        let newest =
-            [database::newest_duty(from, db), database::newest_block(own, heights, tip, db)];
-        for block in newest.into_iter().flatten() {
-            let record = SignRecord::Block(block);
+        let duty = database::newest_duty(from, db);
+        let stored = database::newest_block(own, heights, tip, db);
+        let blocks = [duty, stored, seen.block].into_iter().flatten().map(SignRecord::Block);
+        for record in blocks.chain(seen.vote.map(SignRecord::Vote)) {
             match signed.place(&record) {
                 Place::Later => custody.doubt(&record, signed),
                 Place::Other => {

@@ -47,6 +47,7 @@ fn open(ground: &Ground, disk: &Disk, now: Now) -> Node {
         seed: Hash([1; 32]),
         built: Timestamp(0),
         signed: disk.signed,
+        seen: disk.signed,
         verifier: ground.verifier.clone(),
         limits: Limits::default(),
     };

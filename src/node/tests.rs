@@ -96,6 +96,7 @@ impl World {
             seed: hash("test", &[&[u8::try_from(index).expect("few nodes")]]),
             built: Timestamp(0),
             signed: self.disks[index].signed,
+            seen: self.disks[index].signed,
             verifier: self.verifier.clone(),
             limits: Limits::default(),
         };

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::guard::{Guard, GuardError};
 use super::store::{Store, StoreError};
 use super::tally::Tally;
-use super::{crash, journal};
+use super::{crash, journal, witness};
 use crate::machine::event::{Answer, Effect, Event, PeerId, RequestId, StopReason};
 use crate::machine::limits::Limits;
 use crate::machine::note::Note;
@@ -109,6 +109,13 @@ pub enum EngineError {
     Core(OpenError),
 }
 
+impl Parts {
+    /// The database gets to know what was signed.
+    fn witness(&mut self) {
+        self.store.see(witness::encode(self.key.public(), &self.guard.state()));
+    }
+}
+
 impl Engine {
     /// Opens the core as its database and its sign state have it.
     pub fn open(parts: Parts, now: Now) -> Result<Engine, EngineError> {
@@ -151,7 +158,10 @@ impl Engine {
         for effect in effects {
             match effect {
                 Effect::Guard(record) => match self.parts.guard.record(record) {
-                    Ok(()) => crash::point(),
+                    Ok(()) => {
+                        crash::point();
+                        self.parts.witness();
+                    }
                     Err(error @ GuardError::Refused(_)) => return self.refuse(now, &error),
                     Err(error) => return self.fail(now, &error, error.action()),
                 },
@@ -312,12 +322,14 @@ fn open_node(parts: &Parts, verifier: &Verifier, now: Now) -> Result<Node, Engin
     if getrandom::fill(&mut seed.0).is_err() {
         log::warn!("the system gives no random bytes");
     }
+    let seen = parts.store.seen().map_err(EngineError::Store)?.unwrap_or_default();
     let setup = Setup {
         network: Rc::clone(&parts.network),
         key: parts.key.clone(),
         seed,
         built: parts.built,
         signed: parts.guard.state(),
+        seen: witness::decode(&seen, parts.key.public()),
         verifier: verifier.clone(),
         limits: parts.limits,
     };

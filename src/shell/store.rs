@@ -66,6 +66,8 @@ const FORMAT: u32 = 1;
 const FORMAT_NAME: &str = "format";
 const NETWORK_NAME: &str = "network";
 const CLEAN_NAME: &str = "clean";
+/// What the sign state held at the last write.
+const SIGNED_NAME: &str = "signed";
 
 type Tree = Database<Bytes, Bytes>;
 
@@ -76,6 +78,8 @@ pub struct Store {
     map_bytes: u64,
     map_max_bytes: u64,
     was_clean: bool,
+    /// What the sign state holds, until it is written.
+    signed: Option<Vec<u8>>,
     /// Nothing after an attempt to open it again has failed.
     open: Option<OpenStore>,
     _lock: Lock,
@@ -102,6 +106,7 @@ impl Store {
             map_bytes,
             map_max_bytes: MAP_MAX_BYTES,
             was_clean: false,
+            signed: None,
             open: None,
             _lock: lock,
         };
@@ -115,18 +120,35 @@ impl Store {
         self.was_clean
     }
 
+    /// Takes down what the sign state holds now: it is written with the next batch, or when this closes.
+    pub fn see(&mut self, signed: Vec<u8>) {
+        self.signed = Some(signed);
+    }
+
+    /// What the sign state held when the database was written last; nothing when that was never said.
+    pub fn seen(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let open = self.opened()?;
+        let look = || {
+            let txn = open.env.read_txn()?;
+            let found = open.tree.get(&txn, &layout::meta(SIGNED_NAME))?;
+            Ok(found.map(<[u8]>::to_vec))
+        };
+        look().map_err(|error| StoreError::heed(&self.dir, "read", error))
+    }
+
     /// Writes all of a batch or nothing; on disk when this returns.
     ///
     /// After an error, [`Store::recover`] before anything else.
     pub fn persist(&mut self, batch: &Batch) -> Result<(), StoreError> {
         crash::point();
-        while let Err(error) = self.opened()?.write(batch) {
+        while let Err(error) = self.opened()?.write(batch, self.signed.as_deref()) {
             if !matches!(error, heed::Error::Mdb(MdbError::MapFull)) {
                 return Err(StoreError::heed(&self.dir, "write", error));
             }
             // The transaction is dead, and with it all that was put: the batch is written again from its start.
             self.grow()?;
         }
+        self.signed = None;
         crash::point();
         Ok(())
     }
@@ -148,6 +170,7 @@ impl Store {
         let mark = |open: &OpenStore| {
             let mut txn = open.env.write_txn()?;
             open.tree.put(&mut txn, &layout::meta(CLEAN_NAME), &[1])?;
+            open.put_signed(&mut txn, self.signed.as_deref())?;
             txn.commit()
         };
         mark(open).map_err(|error| StoreError::heed(&self.dir, "write", error))
@@ -279,7 +302,7 @@ impl OpenStore {
         }
     }
 
-    fn write(&self, batch: &Batch) -> heed::Result<()> {
+    fn write(&self, batch: &Batch, signed: Option<&[u8]>) -> heed::Result<()> {
         // Without room the write itself will tell.
         let _ = self.reserve();
         let mut writes = BTreeMap::new();
@@ -289,6 +312,7 @@ impl OpenStore {
             writes.insert(place, (*table, key, value));
         }
         let mut txn = self.env.write_txn()?;
+        self.put_signed(&mut txn, signed)?;
         // In the order of the tree, or blocks written together would be inserted into each other.
         for (place, (table, key, value)) in writes {
             let Some(value) = value else {
@@ -303,6 +327,10 @@ impl OpenStore {
         }
         crash::point();
         txn.commit()
+    }
+
+    fn put_signed(&self, txn: &mut RwTxn<'_>, signed: Option<&[u8]>) -> heed::Result<()> {
+        signed.map_or(Ok(()), |bytes| self.tree.put(txn, &layout::meta(SIGNED_NAME), bytes))
     }
 }
 

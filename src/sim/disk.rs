@@ -11,19 +11,30 @@ use crate::types::sign::{SignRecord, SignState, Standing};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// A copy.
+#[derive(Clone)]
+struct Backup {
+    tables: [Rows; Table::ALL.len()],
+    signed: SignState,
+    seen: SignState,
+}
+
 /// What a host keeps over a restart.
 #[derive(Clone, Default)]
 pub struct Disk {
     tables: [Rows; Table::ALL.len()],
     /// What was signed.
     pub signed: SignState,
+    /// What the tables have seen of that.
+    pub seen: SignState,
     /// Whether every write fails now.
     pub full: bool,
     /// How often an old copy was put back.
     pub restores: u32,
-    /// What the sign state of an old copy counts as, when it is put back too; nothing where it stays as it is.
+    /// What the sign state of an old copy counts as, when it is put back too; nothing where it stays as it is. Where it
+    /// counts as proven, it is put back alone, over the file.
     pub restores_signed: Option<Standing>,
-    backup: Option<Box<([Rows; Table::ALL.len()], SignState)>>,
+    backup: Option<Box<Backup>>,
 }
 
 /// Why a barrier was not passed.
@@ -48,6 +59,7 @@ impl Disk {
                 None => rows.remove(key),
             };
         }
+        self.seen = self.signed;
         Ok(())
     }
 
@@ -62,24 +74,30 @@ impl Disk {
 
     /// Copies tables and sign state aside.
     pub fn back_up(&mut self) {
-        self.backup = Some(Box::new((self.tables.clone(), self.signed)));
+        let (tables, signed, seen) = (self.tables.clone(), self.signed, self.seen);
+        self.backup = Some(Box::new(Backup { tables, signed, seen }));
     }
 
     /// Puts the copy back in place.
     pub fn restore(&mut self) {
         if let Some(backup) = self.backup.take() {
-            let (tables, signed) = *backup;
-            self.tables = tables;
+            let Backup { tables, signed, seen } = *backup;
             self.restores += 1;
-            if let Some(standing) = self.restores_signed {
-                self.signed = SignState { standing, ..signed };
+            match self.restores_signed {
+                // Written over the file, which the tables are not a part of.
+                Some(Standing::Proven) => self.signed = signed,
+                Some(standing) => {
+                    (self.tables, self.seen) = (tables, seen);
+                    self.signed = SignState { standing, ..signed };
+                }
+                None => (self.tables, self.seen) = (tables, seen),
             }
         }
     }
 
     /// A new database; the sign state stays, since it lives elsewhere.
     pub fn wipe(&mut self) {
-        self.tables = Default::default();
+        (self.tables, self.seen) = Default::default();
         self.restores += 1;
     }
 

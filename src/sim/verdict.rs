@@ -124,6 +124,7 @@ impl World {
                 seed: hash("check", &[]),
                 built: now.wall,
                 signed: host.disk.signed,
+                seen: host.disk.seen,
                 verifier: self.cast.verifier.clone(),
                 limits: Limits::default(),
             };

@@ -2,6 +2,7 @@
 
 use hypernode::sim::scenario;
 use hypernode::types::clock::Round;
+use hypernode::types::sign::{Doubt, Standing};
 
 /// Otherwise one turn to propose lets a private block be sealed, and the network be taken.
 #[test]
@@ -106,18 +107,26 @@ fn old_keys_that_certify_another_past_change_nothing() {
 /// Its place in an instance is what a restored sign state lacks; the world's checks see a second vote or block of any host.
 #[test]
 fn a_restored_sign_state_signs_nothing_twice() {
-    for waits in [false, true] {
+    let copied = Standing::Unproven(Doubt::Copied);
+    for (put_back, kept) in [
+        (copied, copied),
+        (Standing::Waiting, Standing::Proven),
+        (Standing::Proven, Standing::Unproven(Doubt::Older)),
+    ] {
         let mut times = 0;
         for effects in 0..8 {
-            let run = scenario::restored(&format!("restored {effects}"), effects, waits);
-            println!("{effects}, waits {waits}: {run:?}");
+            let run = scenario::restored(&format!("restored {effects}"), effects, put_back);
+            println!("{effects}, {put_back:?}: {run:?}");
             assert!(run.violations.is_empty(), "{run:?}");
             times += u64::from(run.restored && run.older);
             assert!(run.sealed >= Some(Round(8)), "the others go on: {run:?}");
-            if waits {
-                assert!(run.signs_after.is_some_and(|rounds| rounds >= 2), "{run:?}");
-            } else {
-                assert_eq!(run.signs_after, None, "{run:?}");
+            assert!(run.standing == kept || !run.older, "{run:?}");
+            match kept {
+                Standing::Proven => {
+                    assert!(run.signs_after.is_some_and(|rounds| rounds >= 2), "{run:?}");
+                }
+                _ if run.older => assert_eq!(run.signs_after, None, "{run:?}"),
+                _ => {}
             }
         }
         assert!(times >= 6, "it lost something {times} times");

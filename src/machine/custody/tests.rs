@@ -54,8 +54,14 @@ impl Bed {
         let verifier = Verifier::default();
         let own = bed::key(OWN).public();
         let tip = genesis(&network);
-        let custody =
-            Custody::open(own, network.clone(), verifier.clone(), &tip, &mut signed, disk);
+        let custody = Custody::open(
+            own,
+            network.clone(),
+            verifier.clone(),
+            &tip,
+            (&mut signed, &SignState::default()),
+            disk,
+        );
         let (built, distrust, is_listening, is_behind) = (Timestamp(0), None, true, false);
         let view = View { built, distrust, is_listening, is_behind };
         Bed { network, verifier, custody, signed, view, heartbeat: None }

@@ -36,6 +36,7 @@ impl Bed {
             seed: hash("agreed", &[]),
             built: Timestamp(0),
             signed: disk.signed,
+            seen: disk.signed,
             verifier: ground.verifier.clone(),
             limits: Limits::default(),
         };

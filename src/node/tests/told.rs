@@ -39,6 +39,7 @@ impl Line {
                 seed: hash("line", &[&[number]]),
                 built: Timestamp(0),
                 signed: line.disks[0].signed,
+                seen: line.disks[0].signed,
                 verifier: line.verifier.clone(),
                 limits: Limits::default(),
             };

@@ -5,7 +5,8 @@ use crate::machine::limits::Limits;
 use crate::machine::records::{Batch, Table};
 use crate::types::clock::{Height, Round, Slot};
 use crate::types::hash::BlockHash;
-use crate::types::sign::{BlockRecord, SignRecord};
+use crate::types::seal::Step as SealStep;
+use crate::types::sign::{BlockRecord, Doubt, SignRecord, VoteRecord};
 
 fn now(mono: u64) -> Now {
     Now { wall: Timestamp(1_000_000 + mono), mono: Monotonic(mono), synchronised: true }
@@ -24,6 +25,10 @@ fn engine(dir: &tempfile::TempDir) -> Engine {
 fn record(slot: u32, byte: u8) -> Effect {
     let hash = BlockHash(Hash([byte; 32]));
     Effect::Guard(SignRecord::Block(BlockRecord { round: Round(1), slot: Slot(slot), hash }))
+}
+
+fn vote(view: u32) -> VoteRecord {
+    VoteRecord { index: 1, view, step: SealStep::Prepare, value: None, lock: None }
 }
 
 fn persist(key: &[u8]) -> Effect {
@@ -119,4 +124,27 @@ fn a_refused_signature_is_counted_and_never_sent() {
     let note = Note::SignatureRefused { asked };
     engine.perform(now(3), vec![Effect::Note(note)]);
     assert_eq!(engine.refused_signature, 3, "those that the core refuses itself count too");
+}
+
+#[test]
+fn an_older_sign_state_written_over_the_file_itself_is_noticed() {
+    for is_written in [true, false] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = dir.path().join("sign/sign-state");
+        let mut first = engine(&dir);
+        first.perform(now(1), vec![Effect::Guard(SignRecord::Vote(vote(1))), persist(b"k")]);
+        let backup = std::fs::read(&file).expect("it is there");
+        first.perform(now(2), vec![Effect::Guard(SignRecord::Vote(vote(2)))]);
+        // A later write brings the vote to the database, or a stop in order does.
+        if is_written {
+            first.perform(now(3), vec![persist(b"l")]);
+            drop(first);
+        } else {
+            first.close().expect("the disk is fine");
+        }
+        // As `cp` does it: the file stays the same one.
+        std::fs::write(&file, backup).expect("it is ours");
+        let signs = engine(&dir).status(now(4)).expect("it runs").sign_state;
+        assert_eq!((signs.doubt, signs.vote), (Some(Doubt::Older), Some(vote(2))));
+    }
 }

@@ -10,9 +10,12 @@ use std::path::Path;
 use super::pages::{self, PageError};
 use super::review::Review;
 use super::walk::{Flaws, Walk};
-use super::{CLEAN_NAME, FORMAT, FORMAT_NAME, NETWORK_NAME, StoreError, layout, value};
+use super::{
+    CLEAN_NAME, FORMAT, FORMAT_NAME, NETWORK_NAME, SIGNED_NAME, StoreError, layout, value,
+};
 use crate::machine::records::{StoredSeal, Table, parse};
 use crate::shell::directory::Lock;
+use crate::shell::witness;
 use crate::types::hash::Hash;
 use crate::types::hex;
 
@@ -141,7 +144,7 @@ fn hash_of(marks: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<Hash> {
     marks.get(NETWORK_NAME.as_bytes())?.as_slice().try_into().ok().map(Hash)
 }
 
-/// Records of our own have no checksum: each is one of few.
+/// Records of our own: three are one of few, the last has a checksum.
 fn check_marks(marks: &BTreeMap<Vec<u8>, Vec<u8>>, network: Option<Hash>, flaws: &mut Flaws) {
     let name = |name: &str| Some(name.to_owned());
     let mark = |name: &str| marks.get(name.as_bytes()).map(Vec::as_slice);
@@ -165,7 +168,10 @@ fn check_marks(marks: &BTreeMap<Vec<u8>, Vec<u8>>, network: Option<Hash>, flaws:
     if !matches!(mark(CLEAN_NAME), Some([0 | 1])) {
         flaws.add(MARKS, name(CLEAN_NAME), "it is neither yes nor no");
     }
-    let known = [FORMAT_NAME, NETWORK_NAME, CLEAN_NAME].map(str::as_bytes);
+    if mark(SIGNED_NAME).is_some_and(|bytes| !witness::is_whole(bytes)) {
+        flaws.add(MARKS, name(SIGNED_NAME), "it is damaged");
+    }
+    let known = [FORMAT_NAME, NETWORK_NAME, CLEAN_NAME, SIGNED_NAME].map(str::as_bytes);
     for other in marks.keys().filter(|other| !known.contains(&other.as_slice())) {
         flaws.add(MARKS, Some(String::from_utf8_lossy(other).into_owned()), "nobody knows it");
     }

@@ -1,12 +1,13 @@
 //! A backup of database and sign state, put back after the host has signed more ([ADR 9](docs/adr/0009-sign-state-custody.md)):
-//! a copy is known to be one, and signs nothing until its owner says so and two rounds of listening have passed.
+//! a copy is known to be one, and signs nothing until its owner says so and two rounds of listening have passed. So is one
+//! that was written over the file itself, by what the database has seen.
 
 use super::stage;
 use crate::sim::checks::Violation;
 use crate::sim::host::{Crash, Moment};
 use crate::types::clock::Round;
 use crate::types::seal::Step;
-use crate::types::sign::{Doubt, SignState, Standing};
+use crate::types::sign::{SignState, Standing};
 
 const NODES: usize = 7;
 /// The host that is put back, the round of its backup, and the one in which it loses power.
@@ -21,6 +22,8 @@ pub struct Restored {
     /// Whether it came to that: the copy was older than what the host had signed.
     pub restored: bool,
     pub older: bool,
+    /// How far the sign state was to be trusted in the end.
+    pub standing: Standing,
     /// Rounds from the loss on until it signed a vote again; nothing for never.
     pub signs_after: Option<u64>,
     /// The last round that all others have sealed.
@@ -33,14 +36,13 @@ fn place(signed: &SignState) -> Option<(u64, u32, Step)> {
     signed.vote.map(|vote| (vote.index, vote.view, vote.step))
 }
 
-/// Power is lost at an effect of a vote or soon after; the sign state that comes back is a copy (`waits` false), or its owner
-/// has also said that nobody else has its key.
-pub fn restored(seed: &str, effects: u64, waits: bool) -> Restored {
+/// Power is lost at an effect of a vote or soon after. The sign state that comes back has this standing: that of a copy, or
+/// its owner has also said that nobody else has its key; proven, it alone comes back, over the file.
+pub fn restored(seed: &str, effects: u64, standing: Standing) -> Restored {
     let cast = stage::cast(seed, &stage::shape(NODES, 5), |_| true);
     let (mut world, _) = stage::world(seed, cast, 0);
     let round_ms = world.start_of(1) - world.start_of(0);
     world.run_until(world.start_of(BACKED_UP) + round_ms / 2);
-    let standing = if waits { Standing::Waiting } else { Standing::Unproven(Doubt::Copied) };
     world.checks.may_doubt.insert(HOST);
     let disk = &mut world.hosts[HOST].disk;
     disk.back_up();
@@ -76,6 +78,7 @@ pub fn restored(seed: &str, effects: u64, waits: bool) -> Restored {
     Restored {
         restored: world.hosts[HOST].disk.restores == 1,
         older,
+        standing: world.hosts[HOST].disk.signed.standing,
         signs_after,
         sealed: sealed.min().flatten(),
         violations: world.checks.violations,

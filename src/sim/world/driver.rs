@@ -40,6 +40,7 @@ impl World {
             seed: hash("node", &[&host.rng.next_u64().to_be_bytes()]),
             built,
             signed: host.disk.signed,
+            seen: host.disk.seen,
             verifier: self.cast.verifier.clone(),
             limits: Limits::default(),
         };
