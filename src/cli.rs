@@ -106,7 +106,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Exit {
         note("hypernode: arguments are text in UTF-8");
         return Exit::Usage;
     };
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // What everybody tries first.
+    match words.first_mut() {
+        Some(first @ &mut ("--version" | "-V")) => *first = "version",
+        Some(first @ &mut "-h") => *first = "--help",
+        Some(_) | None => {}
+    }
     let mut out = Output::stdout();
     let (json, outcome) = match Arguments::from_args(&["hypernode"], &words) {
         Ok(Arguments { command }) => (command.json(), command.run(&mut out)),

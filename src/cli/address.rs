@@ -66,7 +66,7 @@ impl Address {
             (None, Some(text)) => (check(text, &network)?, Some("valid")),
             _ => {
                 let message = "either a public key or --check with an address is due";
-                return Err(Failure::new(Exit::Usage, "usage", message));
+                return Err(Failure::usage(message));
             }
         };
         if self.json {
@@ -82,16 +82,16 @@ impl Address {
     fn ask(&self, out: &mut Output) -> Outcome {
         let (Some(address), None) = (&self.subject, &self.check) else {
             let message = "an address is due, or --network with a public key or --check";
-            return Err(Failure::new(Exit::Usage, "usage", message));
+            return Err(Failure::usage(message));
         };
         let is_key = matches!(address.len(), 64 | 128) && hex::decode(address).is_ok();
         if is_key {
             let message = "this is a public key, not an address";
-            let failure = Failure::new(Exit::Usage, "usage", message);
-            return Err(failure.action("add --network to print its address"));
+            return Err(Failure::usage(message).action("add --network to print its address"));
         }
         if !address.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(Failure::new(Exit::Failed, "character", "this is no address"));
+            return Err(Failure::new(Exit::Usage, "character", "this is no address")
+                .action("an address has letters and digits only"));
         }
         let api = Api::choose(self.api.as_deref(), self.config.as_deref())?;
         chain::show(&api, address, self.from, self.json, out)
@@ -99,7 +99,10 @@ impl Address {
 }
 
 fn of_key(key: &str, network: &Network) -> Result<String, Failure> {
-    let wrong = |why: String| Failure::new(Exit::Failed, "public_key", why);
+    let wrong = |why: String| {
+        Failure::new(Exit::Failed, "public_key", why)
+            .action("`hypernode key show` prints that of a key file")
+    };
     let bytes =
         hex::decode(key).map_err(|error| wrong("not a public key".into()).because(&error))?;
     if !matches!(bytes.len(), 32 | 64) {
@@ -113,7 +116,9 @@ fn check(text: &str, network: &Network) -> Result<String, Failure> {
     let address = Parsed::parse(text, network.prefix()).map_err(|error| {
         // The code is part of the line: it is the answer to the question.
         let message = format!("not an address of network {}: {}", network.name, error.code());
-        Failure::new(Exit::Failed, error.code(), message).because(&error)
+        Failure::new(Exit::Failed, error.code(), message)
+            .because(&error)
+            .action("compare it with where it comes from, and --network with its network")
     })?;
     Ok(address.to_string())
 }

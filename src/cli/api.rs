@@ -10,10 +10,14 @@ use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
 use crate::machine::status::Status;
+use crate::shell::api::SOCKET_PATH_MAX;
 use crate::shell::client::{self, Answer, ClientError};
 use crate::shell::document::{HeadersDocument, StatusDocument};
 use crate::types::block::Point;
 use crate::types::clock::Height;
+
+/// Of HTTP.
+const BAD_REQUEST: u16 = 400;
 
 /// The interface of one node.
 #[derive(Debug)]
@@ -38,8 +42,14 @@ impl Api {
     /// The node of `--api SOCKET`, of `--config FILE`, or the installed one.
     pub fn choose(api: Option<&Path>, config: Option<&Path>) -> Result<Api, Failure> {
         match (api, config) {
-            (Some(_), Some(_)) => {
-                Err(Failure::new(Exit::Usage, "usage", "--api and --config exclude each other"))
+            (Some(_), Some(_)) => Err(Failure::usage("--api and --config exclude each other")),
+            (Some(socket), None) if socket.as_os_str().len() > SOCKET_PATH_MAX => {
+                let message = format!(
+                    "{}: a socket's path has {SOCKET_PATH_MAX} bytes at most",
+                    socket.display()
+                );
+                Err(Failure::usage(message)
+                    .action("name it by a shorter path, such as a relative one"))
             }
             (Some(socket), None) => Ok(Api { socket: socket.to_owned() }),
             (None, config) => Ok(Api { socket: Layers::read(config)?.api_socket()? }),
@@ -63,10 +73,11 @@ impl Api {
 
     /// The status of the node; why there is none when its storage failed.
     pub fn status(&self) -> Result<Status, Failure> {
-        let StatusDocument { status, cause, .. } = self.value("/v1/status")?;
+        let StatusDocument { status, cause, action, .. } = self.value("/v1/status")?;
         status.ok_or_else(|| {
             let message = cause.unwrap_or_else(|| "the storage failed".to_owned());
-            Failure::new(Exit::Storage, "storage", message)
+            let action = action.unwrap_or_else(|| "look at the disk".to_owned());
+            Failure::new(Exit::Storage, "storage", message).action(action)
         })
     }
 
@@ -99,9 +110,9 @@ impl Api {
             ClientError::Timeout
             | ClientError::TooLong
             | ClientError::Malformed
-            | ClientError::Io(_) => {
-                Failure::new(Exit::Unreachable, "unreachable", message).because(error)
-            }
+            | ClientError::Io(_) => Failure::new(Exit::Unreachable, "unreachable", message)
+                .because(error)
+                .action("look at its log; start it again when it stays so"),
         }
     }
 }
@@ -119,7 +130,13 @@ fn malformed() -> Failure {
 fn refused(answer: &Answer) -> Failure {
     match serde_json::from_slice(&answer.body) {
         Ok(Refusal { error: Reason { code, message, action } }) => {
-            let failure = Failure::new(Exit::Failed, code, message);
+            let exit = match code.as_str() {
+                "storage_failed" => Exit::Storage,
+                // The arguments went into the request.
+                _ if answer.status == BAD_REQUEST => Exit::Usage,
+                _ => Exit::Failed,
+            };
+            let failure = Failure::new(exit, code, message);
             match action {
                 Some(action) => failure.action(action),
                 None => failure,

@@ -52,6 +52,7 @@ impl Clock {
             let message =
                 format!("network {} starts at {origin}, {wait} after this time", network.name);
             Failure::new(Exit::Failed, "before_origin", message)
+                .action("ask for a later time with --at")
         })?;
         let ends = clock.end_of(round, slot);
         let report = Report {

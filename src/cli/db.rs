@@ -161,7 +161,7 @@ impl Subject {
         let (dir, network) = match (config, data_dir) {
             (Some(_), Some(_)) => {
                 let message = "--config and --data-dir exclude each other";
-                return Err(Failure::new(Exit::Usage, "usage", message).action("name one of them"));
+                return Err(Failure::usage(message).action("name one of them"));
             }
             (None, Some(dir)) => (dir, None),
             (config, None) => {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use argh::{ArgsInfo, FromArgs};
 
 use super::duration;
-use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::number::positive;
 use super::output::Output;
@@ -91,7 +90,7 @@ impl Devnet {
     }
 
     fn wish(&self) -> Result<Wish, Failure> {
-        let usage = |why: String| Failure::new(Exit::Usage, "usage", why);
+        let usage = |why: String| Failure::usage(why);
         let nodes = self.nodes.unwrap_or(5);
         let nodes = u8::try_from(nodes).ok().filter(|nodes| u64::from(*nodes) <= NODES_MAX);
         let nodes =
@@ -122,7 +121,7 @@ impl Devnet {
             return Ok(());
         }
         let message = "the devnet that is kept has other nodes, slots or lengths";
-        Err(Failure::new(Exit::Usage, "usage", message)
+        Err(Failure::usage(message)
             .action("leave --nodes, --slot and --slots out, or make a new one without --keep"))
     }
 }

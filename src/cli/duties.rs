@@ -12,12 +12,15 @@ use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
 use super::style::Style;
+use crate::machine::note::MissReason;
 use crate::machine::status::{Duties as Report, Duty, Status};
-use crate::shell::document::{RoundDocument, SlotState};
+use crate::shell::document::{RoundDocument, SlotState, why_unsigned};
 use crate::types::clock::{Round, Slot, Timestamp};
 
 /// Pause between two looks while waiting.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Rounds before this one in which slots are looked for that passed while the node did not run.
+const ROUNDS_BACK: u64 = 2;
 /// For how many slots a gap is waited for.
 const PATIENCE: u64 = 2;
 
@@ -45,7 +48,7 @@ pub struct Duties {
 /// What a node says at one moment.
 struct Look {
     status: Status,
-    /// This round and the next one; none before the network begins.
+    /// From two rounds ago to the next one; none before the network begins.
     rounds: Vec<RoundDocument>,
 }
 
@@ -68,6 +71,8 @@ struct Answer {
     missed: u64,
     /// The newest slots that are over, oldest first.
     recent: Vec<Duty>,
+    /// What keeps it from signing anything now.
+    why_unsigned: Option<String>,
 }
 
 impl Duties {
@@ -80,8 +85,12 @@ impl Duties {
         };
         let will_forge = look.rounds.iter().flat_map(to_come).collect();
         let Status { masternode, time, .. } = look.status;
-        let Report { forged, missed, recent, .. } = look.status.duties;
-        let answer = Answer { masternode, will_forge, forged, missed, recent };
+        let why_unsigned = why_unsigned(&look.status);
+        let Report { forged, missed, mut recent, .. } = look.status.duties;
+        recent.extend(look.rounds.iter().flat_map(unrecorded));
+        recent.sort_by_key(|duty| (duty.round, duty.slot));
+        recent.dedup_by_key(|duty| (duty.round, duty.slot));
+        let answer = Answer { masternode, will_forge, forged, missed, recent, why_unsigned };
         if self.json {
             out.json("duties", &answer)?;
         } else {
@@ -95,7 +104,8 @@ impl Duties {
 impl Look {
     fn at(api: &Api) -> Result<Look, Failure> {
         let status = api.status()?;
-        let rounds = status.round.into_iter().flat_map(|round| [round, round.next()]);
+        let around = |Round(now): Round| now.saturating_sub(ROUNDS_BACK)..=now.saturating_add(1);
+        let rounds = status.round.into_iter().flat_map(around).map(Round);
         let document = |round: Round| api.value(&format!("/v1/round?round={round}"));
         let rounds = rounds.map(document).collect::<Result<_, _>>()?;
         Ok(Look { status, rounds })
@@ -142,6 +152,13 @@ fn to_come(document: &RoundDocument) -> impl Iterator<Item = ToCome> {
     ours.map(|slot| ToCome { round: *round, slot: slot.slot, starts_at: slot.starts_at })
 }
 
+/// Our slots of a round that passed without the node, which has no record of them.
+fn unrecorded(document: &RoundDocument) -> impl Iterator<Item = Duty> {
+    let RoundDocument { round, slots, .. } = document;
+    let missed = slots.iter().filter(|slot| slot.why == Some(MissReason::NotRunning));
+    missed.map(|slot| Duty { round: *round, slot: slot.slot, forged: None, missed: slot.why })
+}
+
 /// What became of a slot of ours.
 pub fn line(duty: &Duty, style: Style) -> String {
     let Duty { round, slot, forged, missed } = duty;
@@ -169,6 +186,7 @@ impl Answer {
                 false => "will forge  nothing: it is an observer, not registered".to_owned(),
             });
         }
+        lines.extend(self.why_unsigned.as_ref().map(|why| style.warn(why)));
         let Answer { forged, missed, recent, .. } = self;
         let missed = format!("missed {missed}");
         let missed = if self.missed > 0 { style.warn(missed) } else { missed };
@@ -181,7 +199,6 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::note::MissReason;
     use crate::shell::document::SlotDocument;
     use crate::types::hash::{BlockHash, Hash};
 
@@ -201,6 +218,7 @@ mod tests {
             forged: 1,
             missed: 1,
             recent: vec![duty(0, Some(0xab), None), duty(2, None, Some(MissReason::Peers))],
+            why_unsigned: None,
         };
         let plain = Style::for_terminal(false);
         let text = answer.text(Timestamp(100), plain);

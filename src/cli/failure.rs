@@ -14,7 +14,7 @@ pub struct Failure {
     code: Cow<'static, str>,
     /// One line: what went wrong, and the chain of its causes.
     message: String,
-    /// What the reader can do; null when that is not known.
+    /// What the reader can do; null when a node of another version does not say.
     action: Option<String>,
     #[serde(skip)]
     exit: Exit,
@@ -31,6 +31,11 @@ impl Failure {
         message: impl Into<String>,
     ) -> Failure {
         Failure { code: code.into(), message: one_line(&message.into()), action: None, exit }
+    }
+
+    /// The arguments make no sense together, or are out of range.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Usage, "usage", message).action("see --help")
     }
 
     /// The reader of our output has gone (`| head`): an end without a word.

@@ -14,18 +14,30 @@ pub fn read(path: &Path, most: u64, what: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(most + 1).read_to_string(&mut text));
     if let Err(error) = read {
-        let (exit, code) = match error.kind() {
-            ErrorKind::NotFound => (Exit::Missing, "file_missing"),
-            _ => (Exit::Configuration, "file"),
+        let (exit, code, action) = match error.kind() {
+            ErrorKind::NotFound => (Exit::Missing, "file_missing", "look at its name"),
+            _ => (Exit::Configuration, "file", "it has to be a text that this user may read"),
         };
         let message = format!("{what} {} cannot be read", path.display());
-        return Err(Failure::new(exit, code, message).because(&error));
+        return Err(Failure::new(exit, code, message).because(&error).action(action));
     }
     if text.len() as u64 > most {
         let message = format!("{what} {} is larger than {most} bytes", path.display());
-        return Err(Failure::new(Exit::Configuration, "file", message));
+        let failure = Failure::new(Exit::Configuration, "file", message);
+        return Err(failure.action("look at its name: this is something else"));
     }
     Ok(text)
+}
+
+/// What comes from standard input, of which at most so many bytes are read.
+pub fn standard_input(most: u64) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = io::stdin().take(most).read_to_string(&mut text);
+    read.map(|_| text).map_err(|error| {
+        Failure::new(Exit::Failed, "input", "standard input cannot be read")
+            .because(&error)
+            .action("it has to be a text: pipe it in")
+    })
 }
 
 /// A new file with this text and mode, whole and on disk, or no file at all. One that exists is never touched.
@@ -52,24 +64,19 @@ fn create_failure(path: &Path, what: &str, error: &io::Error) -> Failure {
             let message = format!("the directory of {what} {name} does not exist");
             Failure::new(Exit::Missing, "directory_missing", message).action("make it first")
         }
-        _ if is_of_disk(error) => {
-            let message = format!("{what} {name} cannot be written");
-            Failure::new(Exit::Storage, "storage", message)
-                .because(error)
-                .action("make room, or choose another disk")
-        }
-        _ => {
-            let message = format!("{what} {name} cannot be written");
-            Failure::new(Exit::Failed, "file", message).because(error)
-        }
+        _ => unwritable("file", format!("{what} {name} cannot be written"), error),
     }
 }
 
-/// Whether the disk is full, or only to be read.
-pub fn is_of_disk(error: &io::Error) -> bool {
-    let kind = error.kind();
-    matches!(
-        kind,
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
-    )
+/// What was to be made and could not be: the disk is full or only to be read, or something else is wrong (`code`).
+pub fn unwritable(code: &'static str, message: String, error: &io::Error) -> Failure {
+    let failure = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem => {
+            Failure::new(Exit::Storage, "storage", message)
+                .action("make room, or choose another disk")
+        }
+        _ => Failure::new(Exit::Failed, code, message)
+            .action("do it as the user who may write there, or choose another place"),
+    };
+    failure.because(error)
 }

@@ -13,7 +13,7 @@ use super::failure::{Failure, Outcome};
 use super::interrupt::Interrupt;
 use super::number::whole;
 use super::output::{Output, note};
-use crate::shell::document::{BlockDocument, BlocksDocument, StatusDocument};
+use crate::shell::document::{BlockDocument, BlocksDocument};
 use crate::types::block::Point;
 use crate::types::clock::Height;
 
@@ -63,7 +63,7 @@ impl Follow {
         let interrupt = Interrupt::new()?;
         let next = match self.from {
             Some(from) => Height(from),
-            None => tip(&api)?.next(),
+            None => api.status()?.tip.point.height.next(),
         };
         let mut printed = Printed { points: Vec::new(), next };
         let follow = async {
@@ -89,11 +89,6 @@ impl Follow {
         };
         interrupt.or(follow)
     }
-}
-
-fn tip(api: &Api) -> Result<Height, Failure> {
-    let status: StatusDocument = api.value("/v1/status")?;
-    Ok(status.status.map_or(Height(0), |status| status.tip.point.height))
 }
 
 impl Printed {

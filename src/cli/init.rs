@@ -178,20 +178,14 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| {
         Failure::new(Exit::Failed, "directory", format!("{} cannot be resolved", path.display()))
             .because(&error)
+            .action("name it in full")
     })
 }
 
 fn make_folder(path: &Path) -> Result<(), Failure> {
     directory::make(path).map_err(|error| {
         let message = format!("directory {} cannot be made", path.display());
-        match file::is_of_disk(&error) {
-            true => Failure::new(Exit::Storage, "storage", message)
-                .because(&error)
-                .action("make room, or choose another disk with --dir"),
-            false => Failure::new(Exit::Failed, "directory", message)
-                .because(&error)
-                .action("run it as the user who owns it, or choose another with --dir"),
-        }
+        file::unwritable("directory", message, &error)
     })
 }
 

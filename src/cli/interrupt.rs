@@ -11,7 +11,9 @@ impl Interrupt {
     /// Catches them.
     pub fn new() -> Result<Interrupt, Failure> {
         let signal = StopSignal::new().map_err(|error| {
-            Failure::new(Exit::Failed, "signals", "cannot wait for signals").because(&error)
+            Failure::new(Exit::Failed, "signals", "cannot wait for signals")
+                .because(&error)
+                .action("the system is out of files or memory: end other programs")
         })?;
         Ok(Interrupt(signal))
     }

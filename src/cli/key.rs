@@ -1,6 +1,5 @@
 //! `key new|show|export|import`: the key of a node, which is all that it is to others.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
@@ -10,6 +9,7 @@ use super::choice;
 use super::config::Layers;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
+use super::file;
 use super::output::{Output, note};
 use super::secret;
 use crate::types::address::Address;
@@ -157,16 +157,12 @@ impl Key {
             }
             Action::Export(Export { secret: false, .. }) => {
                 let message = "whoever reads an exported key can sign as this node";
-                Err(Failure::new(Exit::Usage, "usage", message)
+                Err(Failure::usage(message)
                     .action("say --secret when you want it, and run it on one machine at a time"))
             }
             Action::Import(Import { config, json, file }) => {
                 let file = choose(file, config.as_deref())?;
-                let mut text = String::new();
-                std::io::stdin().take(INPUT_MAX).read_to_string(&mut text).map_err(|error| {
-                    let message = "standard input cannot be read";
-                    Failure::new(Exit::Failed, "input", message).because(&error)
-                })?;
+                let text = file::standard_input(INPUT_MAX)?;
                 let key = secret::parse(&text, "standard input")?;
                 secret::create(&file, &key)?;
                 note(

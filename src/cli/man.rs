@@ -102,7 +102,7 @@ fn one(entries: &[Entry], name: &str) -> Result<String, Failure> {
     let mut own = commands.iter().filter(|entry| entry.words.first() == Some(&name)).peekable();
     let Some(first) = own.peek() else {
         let known = program.commands().join(", ");
-        return Err(Failure::new(Exit::Usage, "usage", format!("there is no command {name:?}"))
+        return Err(Failure::usage(format!("there is no command {name:?}"))
             .action(format!("name one of {known}")));
     };
     let mut page = Page::new(&format!("hypernode-{name}"), &title(first));

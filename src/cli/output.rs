@@ -3,11 +3,17 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, StdoutLock, Write};
 
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::style::Style;
+
+/// Columns of a terminal that shows addresses whole.
+const ROOMY: u16 = 120;
+/// Characters of one that is shortened.
+const ADDRESS_SHOWN: usize = 8;
 
 /// Where data goes. Messages for people go to standard error, by [`note`].
 pub struct Output {
@@ -41,6 +47,13 @@ impl Output {
         Style::for_terminal(self.terminal)
     }
 
+    /// An address in a table: whole, but on a terminal that has no room for it.
+    pub fn address(&self, address: &str) -> String {
+        let is_narrow =
+            || tcgetwinsize(io::stdout()).is_ok_and(|it| (1..ROOMY).contains(&it.ws_col));
+        if self.terminal && is_narrow() { shortened(address) } else { address.to_owned() }
+    }
+
     /// One line.
     pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         writeln!(self.writer, "{text}").map_err(|error| write_failure(&error))
@@ -64,6 +77,11 @@ impl Output {
     }
 }
 
+/// The first characters of an address, which tell it from others on a screen.
+pub fn shortened(address: &str) -> String {
+    format!("{}…", address.chars().take(ADDRESS_SHOWN).collect::<String>())
+}
+
 /// One line on standard error. There is nobody to tell when that fails.
 pub fn note(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
@@ -73,5 +91,7 @@ fn write_failure(error: &io::Error) -> Failure {
     if error.kind() == ErrorKind::BrokenPipe {
         return Failure::closed_pipe();
     }
-    Failure::new(Exit::Storage, "output", "cannot write the output").because(error)
+    Failure::new(Exit::Storage, "output", "cannot write the output")
+        .because(error)
+        .action("make room where it goes to")
 }

@@ -44,7 +44,7 @@ impl Peers {
         for peer in answer.peers {
             let number = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
             let who = match (peer.masternode, peer.address) {
-                (true, Some(address)) => address,
+                (true, Some(address)) => out.address(&address),
                 (false, _) => "observer".to_owned(),
                 (true, None) => "-".to_owned(),
             };
@@ -63,23 +63,25 @@ impl Peers {
         }
         out.line(table.text())?;
         if !answer.ended.is_empty() {
-            out.line(format_args!("\n{}", ended(&answer.ended)))?;
+            let text = ended(&answer.ended, out);
+            out.line(format_args!("\n{text}"))?;
         }
         if !answer.aside.is_empty() {
-            out.line(format_args!("\n{}", aside(&answer.aside)))?;
+            let text = aside(&answer.aside, out);
+            out.line(format_args!("\n{text}"))?;
         }
         Ok(Exit::Done)
     }
 }
 
 /// Connections that are over, and why.
-fn ended(list: &[EndedPeer]) -> String {
+fn ended(list: &[EndedPeer], out: &Output) -> String {
     let mut table = Table::new(&["ended", "", "who", ">times", ">ago", "by", "why"]);
     for end in list {
         table.row(vec![
             end.endpoint.clone(),
             if end.dialled { "out" } else { "in" }.to_owned(),
-            end.address.clone().unwrap_or_else(|| "-".to_owned()),
+            end.address.as_ref().map_or_else(|| "-".to_owned(), |address| out.address(address)),
             end.count.to_string(),
             words(end.ended_ms),
             if end.by_us { "us" } else { "them" }.to_owned(),
@@ -90,10 +92,10 @@ fn ended(list: &[EndedPeer]) -> String {
 }
 
 /// Who is set aside, and why.
-fn aside(list: &[AsidePeer]) -> String {
+fn aside(list: &[AsidePeer], out: &Output) -> String {
     let mut table = Table::new(&["set aside", "who", ">for", "why"]);
     for peer in list {
-        let (endpoint, address) = (peer.endpoint.clone(), peer.address.clone());
+        let (endpoint, address) = (peer.endpoint.clone(), out.address(&peer.address));
         table.row(vec![endpoint, address, words(peer.left_ms), peer.message.clone()]);
     }
     table.text()

@@ -91,12 +91,12 @@ impl Ping {
         let count = self.count.unwrap_or(COUNT_DEFAULT);
         if count > COUNT_MAX {
             let message = format!("--count is 1 to {COUNT_MAX}");
-            return Err(Failure::new(Exit::Usage, "usage", message));
+            return Err(Failure::usage(message));
         }
         let network = match (&self.network, &self.config) {
             (Some(_), Some(_)) => {
                 let message = "--network and --config exclude each other";
-                return Err(Failure::new(Exit::Usage, "usage", message));
+                return Err(Failure::usage(message));
             }
             (Some(network), None) => choice::load(network)?,
             (None, config) => Layers::read(config.as_deref())?.network()?,
@@ -107,7 +107,7 @@ impl Ping {
             let mut tcp = Tcp::new(&executor, &network, &MemoryClass::Small32.bounds());
             let late = async {
                 Timer::after(PATIENCE).await;
-                Err(unreachable(&self.node, "it did not answer in time"))
+                Err(unreachable(&self.node, "it did not answer in time", BUSY))
             };
             let said = converse(&mut tcp, &network, &self.node, endpoint, count).or(late).await;
             tcp.finish().await;
@@ -115,7 +115,7 @@ impl Ping {
         };
         let said = smol::block_on(executor.run(conversation))?;
         let answer = Answer::new(&network, endpoint, &said)
-            .ok_or_else(|| unreachable(&self.node, "it did not say who it is"))?;
+            .ok_or_else(|| unreachable(&self.node, "it did not say who it is", BUSY))?;
         if self.json {
             out.json("ping", &answer)?;
         } else {
@@ -127,20 +127,25 @@ impl Ping {
 
 /// The address of a host and port; names are looked up.
 fn resolve(text: &str) -> Result<Endpoint, Failure> {
-    let found = text.to_socket_addrs().map_err(|error| {
-        Failure::new(Exit::Usage, "endpoint", format!("{text} is no HOST:PORT that is known"))
-            .because(&error)
+    let wrong = |message: String| {
+        Failure::new(Exit::Usage, "endpoint", message)
             .action("give a name or an IPv4 address and a port, such as 192.0.2.1:6969")
-    })?;
+    };
+    let found = text
+        .to_socket_addrs()
+        .map_err(|error| wrong(format!("{text} is no HOST:PORT that is known")).because(&error))?;
     let v4 = found.filter_map(|address| match address {
         SocketAddr::V4(v4) => Some(v4),
         SocketAddr::V6(_) => None,
     });
     let first: Option<SocketAddrV4> = v4.into_iter().next();
-    let message = format!("{text} has no IPv4 address, which is what nodes speak");
-    let first = first.ok_or_else(|| Failure::new(Exit::Failed, "endpoint", message))?;
+    let no_address = || wrong(format!("{text} has no IPv4 address, which is what nodes speak"));
+    let first = first.ok_or_else(no_address)?;
     Ok(Endpoint { ip: *first.ip(), port: first.port() })
 }
+
+/// What there is to do about a node that does not answer like one.
+const BUSY: &str = "try again later; whoever runs it finds the reason in its log";
 
 /// Dials, greets, and pings so many times.
 async fn converse(
@@ -163,10 +168,11 @@ async fn converse(
             }
             Event::DialFailed { .. } => {
                 let counts = tcp.refused().counts();
-                return Err(unreachable(name, why(counts.keys().next().copied())));
+                let (why, action) = why(counts.keys().next().copied());
+                return Err(unreachable(name, why, action));
             }
             Event::Disconnected { .. } => {
-                return Err(unreachable(name, "it closed the connection"));
+                return Err(unreachable(name, "it closed the connection", BUSY));
             }
             Event::Received { peer, message, .. } => {
                 let (wall, elapsed) = (clock.now().wall.0, asked.elapsed());
@@ -206,7 +212,7 @@ impl Said {
         elapsed: Duration,
     ) -> Result<bool, Failure> {
         if let Message::Bye(reason) = message {
-            return Err(unreachable(name, &format!("it said: {reason}")));
+            return Err(unreachable(name, &format!("it said: {reason}"), BUSY));
         } else if let Message::Tip(tip) = message {
             self.tip = Some(*tip);
         } else if let Message::Hello(hello) = message {
@@ -271,19 +277,28 @@ impl Answer {
     }
 }
 
-fn unreachable(name: &str, why: &str) -> Failure {
+fn unreachable(name: &str, why: &str, action: &str) -> Failure {
     Failure::new(Exit::Unreachable, "unreachable", format!("no answer from {name}: {why}"))
+        .action(action)
 }
 
-/// Why a connection came to nothing, by the code of its handshake.
-fn why(code: Option<&str>) -> &'static str {
+/// Why a connection came to nothing, by the code of its handshake, and what to do.
+fn why(code: Option<&str>) -> (&'static str, &'static str) {
+    let other = "name its network with --network";
     match code {
-        None => "nothing accepts connections there; is the node running, is the port open?",
-        Some("wrong_magic") => "it is no node of this kind of network",
-        Some("wrong_version") => "it speaks another version of the protocol",
-        Some("wrong_network") => "it is a node of another network: see --network",
-        Some("timeout") => "it did not finish the handshake in time",
-        Some(_) => "it broke the handshake off",
+        None => {
+            let action =
+                "look at whether the node runs, and at the port in its firewall and router";
+            ("nothing accepts connections there", action)
+        }
+        // A private network has a magic of its own.
+        Some("wrong_magic") => ("it is of another network, or no node at all", other),
+        Some("wrong_network") => ("it is a node of another network", other),
+        Some("wrong_version") => {
+            ("it speaks another version of the protocol", "update the older of the two")
+        }
+        Some("timeout") => ("it did not finish the handshake in time", BUSY),
+        Some(_) => ("it broke the handshake off", BUSY),
     }
 }
 

@@ -150,7 +150,7 @@ impl Mine {
     fn run(self, out: &mut Output) -> Outcome {
         if self.blocks > BLOCKS_MAX {
             let message = format!("--blocks: at most {BLOCKS_MAX} at once");
-            return Err(Failure::new(Exit::Usage, "usage", message));
+            return Err(Failure::usage(message));
         }
         let mut ledger = open(&self.file)?;
         let mut at = time(self.at);

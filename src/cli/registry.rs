@@ -93,8 +93,7 @@ fn ledger_of(flag: Option<PathBuf>) -> Result<PathBuf, Failure> {
         return Ok(path);
     }
     super::config::Layers::read(None)?.ledger().ok_or_else(|| {
-        Failure::new(Exit::Usage, "usage", "no ledger is given")
-            .action("name its file with --ledger FILE")
+        Failure::usage("no ledger is given").action("name its file with --ledger FILE")
     })
 }
 

@@ -51,7 +51,8 @@ impl Round {
         let now = status.status.map_or(document.ends_at, |status| status.time);
         out.line(head(&document, now))?;
         out.line("")?;
-        out.line(slots(&document))?;
+        let text = slots(&document, out);
+        out.line(text)?;
         Ok(Exit::Done)
     }
 }
@@ -78,7 +79,7 @@ fn head(document: &RoundDocument, now: Timestamp) -> String {
     format!("round {round} {phase}; {drawn}; {blocks}, {missed} missed; {sealed}")
 }
 
-fn slots(document: &RoundDocument) -> String {
+fn slots(document: &RoundDocument, out: &Output) -> String {
     let mut table = Table::new(&[">slot", "juror", "", ">height", "block", ">messages", ""]);
     for slot in &document.slots {
         let SlotDocument { juror, own, height, hash, messages, why, .. } = slot;
@@ -95,7 +96,7 @@ fn slots(document: &RoundDocument) -> String {
         };
         table.row(vec![
             slot.slot.to_string(),
-            juror.clone().unwrap_or_else(|| "-".to_owned()),
+            juror.as_ref().map_or_else(|| "-".to_owned(), |address| out.address(address)),
             state.to_owned(),
             height.map(|height| height.to_string()).unwrap_or_default(),
             hash.map(|hash| hash.0.short()).unwrap_or_default(),

@@ -33,7 +33,9 @@ impl Run {
         be_a_child(&layers)?;
         let config = checked(&layers)?;
         journal::start(config.log).map_err(|error| {
-            Failure::new(Exit::Bug, "log", "the log is started twice").because(&error)
+            Failure::new(Exit::Bug, "log", "the log is started twice")
+                .because(&error)
+                .action("please report it")
         })?;
         driver::run(options(config.clone()), self.reload(config)).map_err(|error| {
             let exit = Exit::from_code(error.exit_code());
@@ -87,7 +89,10 @@ fn be_a_child(layers: &Layers) -> Result<(), Failure> {
     if text.is_empty() {
         return Ok(());
     }
-    let failure = |why: &str| Failure::new(Exit::Failed, "lives_with", format!("{name}: {why}"));
+    let failure = |why: &str| {
+        Failure::new(Exit::Failed, "lives_with", format!("{name}: {why}"))
+            .action("start a node of your own without it")
+    };
     let parent = Pid::from_raw(text.parse().map_err(|_| failure("not a process"))?);
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| failure("the kernel does not know it").because(&error))?;

@@ -18,6 +18,7 @@ pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
     getrandom::fill(&mut bytes).map_err(|error| {
         let message = format!("the system gives no randomness: {error}");
         Failure::new(Exit::Failed, "randomness", message)
+            .action("make the key on another machine, and copy it here")
     })?;
     Ok(bytes)
 }
@@ -44,6 +45,8 @@ pub fn read(path: &Path) -> Result<SecretKey, Failure> {
 pub fn parse(text: &str, what: &str) -> Result<SecretKey, Failure> {
     SecretKey::from_pem(text).map_err(|error| {
         let message = format!("{what} holds no key");
-        Failure::new(Exit::Configuration, "key_format", message).because(&error)
+        Failure::new(Exit::Configuration, "key_format", message)
+            .because(&error)
+            .action("it has to be what `hypernode key export --secret` prints")
     })
 }

@@ -2,7 +2,6 @@
 //!
 //! Whoever changes it holds its lock: a node that runs is never changed under its feet.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, FromArgs};
@@ -82,7 +81,7 @@ pub struct Import {
     #[argh(switch)]
     pub json: bool,
 
-    /// the export; standard input when it is "-" or not given
+    /// the export; standard input when it is not given
     #[argh(positional)]
     pub file: Option<PathBuf>,
 }
@@ -162,8 +161,8 @@ fn export(out: &mut Output, retire: bool, config: Option<&Path>) -> Outcome {
 fn import(out: &mut Output, json: bool, config: Option<&Path>, file: Option<&Path>) -> Outcome {
     let config = configuration(config)?;
     let text = match file {
-        Some(path) if path != Path::new("-") => file::read(path, DOCUMENT_MAX, "export")?,
-        Some(_) | None => standard_input()?,
+        Some(path) => file::read(path, DOCUMENT_MAX, "export")?,
+        None => file::standard_input(DOCUMENT_MAX)?,
     };
     let key = secret::read(&config.key)?.public();
     let brought = Document::parse(&text)
@@ -266,14 +265,6 @@ pub fn advice(doubt: Doubt) -> &'static str {
 
 fn configuration(file: Option<&Path>) -> Result<Config, Failure> {
     Layers::read(file)?.validate()
-}
-
-fn standard_input() -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = std::io::stdin().take(DOCUMENT_MAX).read_to_string(&mut text);
-    read.map(|_| text).map_err(|error| {
-        Failure::new(Exit::Failed, "input", "standard input cannot be read").because(&error)
-    })
 }
 
 fn refused(error: GuardError) -> Failure {

@@ -63,9 +63,8 @@ impl Sim {
     /// Runs it; fails when something happened that must not.
     #[allow(clippy::disallowed_methods, reason = "how long it takes is part of the answer")]
     pub fn run(self, out: &mut Output) -> Outcome {
-        let usage = |name: &str, most: u32| {
-            Failure::new(Exit::Usage, "usage", format!("--{name}: 1 to {most} are possible"))
-        };
+        let usage =
+            |name: &str, most: u32| Failure::usage(format!("--{name}: 1 to {most} are possible"));
         let within =
             |number: u64, most: u32| u32::try_from(number).ok().filter(|number| *number <= most);
         let nodes = within(self.nodes, NODES_MAX).ok_or_else(|| usage("nodes", NODES_MAX))?;

@@ -10,7 +10,7 @@ use super::duration::{precise, words};
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::number::count;
-use super::output::Output;
+use super::output::{Output, shortened};
 use super::seal::{missing, waiting};
 use super::sign_state;
 use super::style::Style;
@@ -25,9 +25,8 @@ mod ledger;
 
 /// Duties shown; more do not fit on one screen.
 const DUTIES_SHOWN: usize = 6;
-/// Voters that are missing, and characters of their addresses: a line of 80 holds them.
+/// Voters that are missing: a line of 80 holds them.
 const MISSING_SHOWN: usize = 4;
-const ADDRESS_SHOWN: usize = 8;
 /// Offences shown; the newest first.
 const EVIDENCE_SHOWN: usize = 5;
 /// Pause between two looks with `--watch`.
@@ -261,10 +260,6 @@ fn duties(duties: &Duties, now_ms: u64, style: Style) -> String {
     let missed = format!("missed {}", duties.missed);
     let missed = if duties.missed > 0 { style.warn(missed) } else { missed };
     format!("{next}; forged {}, {missed} since start", duties.forged)
-}
-
-fn shortened(address: &str) -> String {
-    format!("{}…", address.chars().take(ADDRESS_SHOWN).collect::<String>())
 }
 
 fn clock(clock: &ClockStatus, style: Style) -> String {

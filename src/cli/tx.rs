@@ -12,6 +12,7 @@ use super::number::whole;
 use super::output::Output;
 use crate::shell::document::FoundDocument;
 use crate::types::clock::Height;
+use crate::types::hash::Hash;
 
 /// Show a message by its id: what it says, and the block that holds it.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -35,7 +36,7 @@ pub struct Tx {
 
     /// id of the message, in hex
     #[argh(positional)]
-    pub id: String,
+    pub id: Hash,
 }
 
 impl Tx {

@@ -23,7 +23,7 @@ mod seal;
 mod search;
 
 pub use halt::{Evidence, HaltDocument};
-pub use health::HealthDocument;
+pub use health::{HealthDocument, why_unsigned};
 pub use listing::ListingDocument;
 pub use round::{RoundDocument, SlotDocument, SlotState, TestDocument};
 pub use seal::{CertificateDocument, SealDocument, VoterDocument};

@@ -44,6 +44,8 @@ pub fn bad(code: i32, arguments: &[&str]) -> String {
     assert_eq!(stdout(&output), "", "{arguments:?}");
     let text = stderr(&output);
     assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
+    // What is wrong, and what to do about it.
+    assert!(text.contains("; "), "{arguments:?}: {text}");
     text
 }
 
@@ -56,6 +58,7 @@ pub fn bad_json(code: i32, arguments: &[&str]) -> Value {
     let error = value["error"].as_object().expect("an error");
     let keys: Vec<&str> = error.keys().map(String::as_str).collect();
     assert_eq!(keys, ["action", "code", "message"]);
+    assert!(error["action"].is_string(), "{arguments:?}: {error:?}");
     value["error"].clone()
 }
 
@@ -138,6 +141,10 @@ fn usage_errors_end_with_2_and_help_with_0() {
         &["address", "--network", "main", "00", "--check", "B"],
         &["key"],
         &["key", "export", "nowhere.pem"],
+        &["status", "--api", "a.sock", "--config", "b.toml"],
+        &["status", "--api", &"a".repeat(108)],
+        &["sign-state", "import", "-"],
+        &["tx", "a b"],
     ] {
         bad(2, arguments);
     }
@@ -157,7 +164,7 @@ fn usage_errors_end_with_2_and_help_with_0() {
     ] {
         assert_eq!(bad(2, arguments).trim_end(), format!("hypernode: {line}"));
     }
-    for arguments in [&["--help"][..], &["clock", "--help"], &["key", "new", "--help"]] {
+    for arguments in [&["--help"][..], &["-h"], &["clock", "--help"], &["key", "new", "--help"]] {
         assert!(good(arguments).starts_with("Usage: hypernode"), "{arguments:?}");
     }
 }
@@ -165,7 +172,9 @@ fn usage_errors_end_with_2_and_help_with_0() {
 #[test]
 fn version_says_what_the_binary_is() {
     let start = format!("hypernode {} (", env!("CARGO_PKG_VERSION"));
-    assert!(good(&["version"]).starts_with(&start));
+    for word in ["version", "--version", "-V"] {
+        assert!(good(&[word]).starts_with(&start), "{word}");
+    }
     let said = json(&good(&["version", "--json"]));
     assert_eq!(said["schema"], "hypernode.version/1");
     assert_eq!(said["version"], env!("CARGO_PKG_VERSION"));

@@ -124,6 +124,8 @@ fn devnet(dir: &Path, arguments: &[&str]) -> Child {
         .args(["devnet", "--dir"])
         .arg(dir)
         .args(arguments)
+        // What somebody has set for a node of this machine is not for those of a devnet.
+        .env("HYPERNODE_DATA_DIR", "/proc/nowhere")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -273,7 +275,7 @@ fn a_node_answers_its_commands_and_a_devnet_can_be_kept() {
     assert_eq!(missing.status.code(), Some(1));
     assert_eq!(json(&missing)["error"]["code"], "not_found");
     let refused = ask(&["headers", "--count", "100000"]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
 
     let second = hypernode(&["devnet", "--dir", &net.dir.display().to_string()]);
     assert_eq!(second.status.code(), Some(1), "one devnet in a directory");
@@ -327,4 +329,29 @@ fn a_network_without_founders_is_not_run() {
     assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("not launched") && said.contains("hypernode devnet"), "{said}");
+}
+
+#[test]
+fn a_slot_that_passed_while_no_node_ran_is_missed_for_that() {
+    let mut net = Devnet::start(&["--nodes", "1", "--slot", "1s", "--slots", "3"]);
+    net.wait_for_height(1, 1);
+    net.signal(Signal::TERM);
+    assert_eq!(net.finish().status.code(), Some(0));
+    // Longer than a slot and the time to seal a round: one of its slots has passed.
+    let ended = Instant::now();
+    wait_for("two slots", || (ended.elapsed() > Duration::from_secs(2)).then_some(()));
+    net.again(&["--keep"]);
+    net.wait_until_answering(1);
+    let config = net.config(1);
+    let ask =
+        |words: &[&str]| json(&hypernode(&[words, &["--json", "--config", &config]].concat()));
+    let duties = ask(&["duties"]);
+    let recent = duties["recent"].as_array().expect("a list");
+    let missed = recent.iter().find(|duty| duty["missed"] == "not_running");
+    let missed = missed.unwrap_or_else(|| panic!("{duties}"));
+    let round = ask(&["round", &missed["round"].to_string()]);
+    let slots = round["slots"].as_array().expect("a list");
+    let slot = slots.iter().find(|slot| slot["slot"] == missed["slot"]).expect("it is one of them");
+    let told = (&slot["state"], &slot["own"], &slot["why"]);
+    assert_eq!(told, (&"missed".into(), &true.into(), &"not_running".into()));
 }

@@ -6,7 +6,7 @@ use std::net::{SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::statvfs;
+use rustix::fs::{Access, access, statvfs};
 
 use super::super::config::Config;
 use super::super::failure::Failure;
@@ -65,9 +65,14 @@ fn key(path: &Path) -> Finding {
 
 fn directory(subject: &'static str, path: &Path) -> Finding {
     let shown = path.display();
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Finding::good(subject, shown.to_string()),
-        Ok(_) => {
+    let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    let found = fs::metadata(path).and_then(|found| match found.is_dir() {
+        true => Ok(access(path, all)?),
+        false => Err(ErrorKind::NotADirectory.into()),
+    });
+    match found {
+        Ok(()) => Finding::good(subject, shown.to_string()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
             let action = "move it away, or name another directory";
             Finding::critical(subject, format!("{shown} is no directory"), action)
         }

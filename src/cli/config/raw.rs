@@ -19,7 +19,7 @@ const FILE_MAX: u64 = 64 * 1024;
 /// Files in `conf.d`.
 const FILES_MAX: usize = 64;
 /// Before a key in the environment.
-const ENVIRONMENT: &str = "HYPERNODE_";
+pub const ENVIRONMENT: &str = "HYPERNODE_";
 
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

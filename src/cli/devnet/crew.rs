@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::recipe::Member;
+use crate::cli::config::raw::ENVIRONMENT;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::shell::directory::{Lock, LockError};
@@ -50,13 +51,17 @@ impl Crew {
     /// Starts `run` for each member. Their output goes to their logs.
     pub fn start(members: &[Member]) -> Result<Crew, Failure> {
         let binary = std::env::current_exe().map_err(|error| {
-            Failure::new(Exit::Failed, "binary", "our own binary has gone").because(&error)
+            Failure::new(Exit::Failed, "binary", "our own binary has gone")
+                .because(&error)
+                .action("start it anew, from where it is now")
         })?;
         let mut crew = Crew { nodes: Vec::with_capacity(members.len()) };
         for member in members {
             let child = spawn(&binary, member).map_err(|error| {
                 let message = format!("{} cannot be started", member.name);
-                Failure::new(Exit::Failed, "spawn", message).because(&error)
+                Failure::new(Exit::Failed, "spawn", message)
+                    .because(&error)
+                    .action("the system is out of memory or processes: ask for fewer --nodes")
             })?;
             crew.nodes.push(Node { member: member.clone(), child, ended: None });
         }
@@ -127,6 +132,12 @@ fn spawn(binary: &Path, member: &Member) -> std::io::Result<Child> {
     let log = File::options().append(true).create(true).open(member.log())?;
     let mut command = Command::new(binary);
     command.arg("run").arg("--config").arg(member.config());
+    // What is set for a node of this machine, its database above all, is not for them.
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(ENVIRONMENT.as_bytes()) {
+            command.env_remove(name);
+        }
+    }
     // Only our own children have this: they end at once when we are gone before they can tie themselves to us.
     command.env(LIVES_WITH, std::process::id().to_string());
     // A group of its own: Ctrl-C in the terminal reaches the devnet alone, which then stops its nodes in order.

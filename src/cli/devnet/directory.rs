@@ -124,11 +124,7 @@ fn make(path: &Path) -> io::Result<()> {
 }
 
 fn failure(path: &Path, what: &str, error: &io::Error) -> Failure {
-    let exit = match error.kind() {
-        ErrorKind::StorageFull => Exit::Storage,
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, "directory", format!("{} {what}", path.display())).because(error)
+    file::unwritable("directory", format!("{} {what}", path.display()), error)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use crate::cli::choice;
 use crate::cli::config::PORT;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
+use crate::cli::file;
 use crate::cli::secret;
 use crate::cli::sign_state;
 use crate::types::address::Address;
@@ -241,11 +241,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    let exit = match error.kind() {
-        ErrorKind::StorageFull => Exit::Storage,
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, "file", format!("{} cannot be written", path.display())).because(error)
+    file::unwritable("file", format!("{} cannot be written", path.display()), error)
 }
 
 #[cfg(test)]

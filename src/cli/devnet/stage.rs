@@ -141,6 +141,7 @@ impl Stage {
         let failed = |error: io::Error| {
             Failure::new(Exit::Failed, "system", "the system gives no signals or threads")
                 .because(&error)
+                .action("end other programs")
         };
         // Before the first process: whoever ends us from now on ends them too.
         let signals = Signals::new([Signal::Int, Signal::Term, Signal::Hup, Signal::Quit]);
@@ -181,7 +182,8 @@ impl Stage {
             }
             if self.turn() == Turn::Stop {
                 let message = "asked to end before the nodes were ready";
-                return Err(Failure::new(Exit::Failed, "interrupted", message));
+                return Err(Failure::new(Exit::Failed, "interrupted", message)
+                    .action("nothing is left running: start it again"));
             }
             let ended = self.lives.iter().position(|life| matches!(life, Life::Ended(_)));
             if let Some(node) = ended {
@@ -308,7 +310,9 @@ impl Stage {
         let member = &self.recipe.nodes[holder];
         watch::chain(&member.socket(), tip, from).map_err(|error| {
             let message = format!("{} does not tell its chain", member.name);
-            Failure::new(Exit::Failed, "chain", message).because(&error)
+            Failure::new(Exit::Failed, "chain", message)
+                .because(&error)
+                .action(format!("look at {}", member.log().display()))
         })
     }
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use argh::{ArgsInfo, FromArgs};
 
 use super::{failure, open, tell};
-use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, Outcome};
 use crate::cli::output::Output;
 use crate::shell::ledger::Sent;
@@ -88,7 +87,7 @@ impl Pay {
             units_of_decimal(&self.amount).filter(|units| *units >= 0).ok_or_else(|| {
                 let message =
                     format!("--amount: {:?} is no amount of coins, such as 12.5", self.amount);
-                Failure::new(Exit::Usage, "usage", message)
+                Failure::usage(message)
             })?;
         let (operation, data) = (String::new(), String::new());
         let sent =

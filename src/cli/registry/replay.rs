@@ -51,7 +51,7 @@ impl Extent {
         match (height, round) {
             (Some(_), Some(_)) => {
                 let message = "--height and --round exclude each other";
-                Err(Failure::new(Exit::Usage, "usage", message))
+                Err(Failure::usage(message))
             }
             (Some(height), None) => Ok(Some(Extent::Height(height))),
             (None, Some(round)) => Ok(Some(Extent::Round(Round(round)))),

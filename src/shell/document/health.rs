@@ -42,16 +42,26 @@ fn why(status: &Status) -> Option<String> {
         let target = target.unwrap_or_default();
         return Some(format!("fetches blocks that others have: at height {height}{target}"));
     }
-    // An observer signs nothing anyway.
-    if status.masternode && !status.sign_state.proven {
-        return Some(unproven(&status.sign_state));
-    }
-    if let Some(distrust) = status.clock.distrust.filter(|_| status.masternode) {
-        return Some(format!("nothing is signed: {distrust}"));
+    if let Some(why) = why_unsigned(status) {
+        return Some(why);
     }
     let late = status.seal.open.as_ref().filter(|open| open.late)?;
     let (index, has, needed) = (late.index, late.voted_percent, late.needed_percent);
     Some(format!("seal {index} is late: sealing needs {needed} %, has {has} %"))
+}
+
+/// What keeps a masternode from signing anything at all; an observer signs nothing anyway.
+pub fn why_unsigned(status: &Status) -> Option<String> {
+    if !status.masternode {
+        return None;
+    }
+    if let Some(halt) = &status.halt {
+        return Some(halt.message.clone());
+    }
+    if !status.sign_state.proven {
+        return Some(unproven(&status.sign_state));
+    }
+    status.clock.distrust.map(|distrust| format!("nothing is signed: {distrust}"))
 }
 
 fn unproven(state: &SignStatus) -> String {

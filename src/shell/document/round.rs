@@ -44,7 +44,8 @@ pub struct SlotDocument {
     pub hash: Option<BlockHash>,
     /// Of its block; null where the block is not here.
     pub messages: Option<u32>,
-    /// Why we missed it; null for slots of others.
+    /// Why we missed it; null for slots of others. Of a slot that is over and that this node has no record of, it is
+    /// `not_running`.
     #[serde(with = "miss_name")]
     pub why: Option<MissReason>,
     pub tests: Vec<TestDocument>,
@@ -126,12 +127,17 @@ impl SlotDocument {
     ) -> SlotDocument {
         let clock = &network.clock;
         let forger = block.map(|it| network.address_of(&it.stored.header.header.forger));
-        let juror = plan.and_then(|plan| plan.juror(slot)).copied().or(forger);
+        let duty = db.get(Table::Duties, &records::duty_key(round, slot));
+        let duty = duty.and_then(|bytes| records::parse(&bytes));
+        // When the draw is gone, our record is what is left of it.
+        let ours = (plan.is_none() && duty.is_some()).then(|| node.address());
+        let juror = plan.and_then(|plan| plan.juror(slot)).copied().or(forger).or(ours);
         let own = juror == Some(node.address());
-        let duty = db.get(Table::Duties, &records::duty_key(round, slot)).filter(|_| own);
-        let why = match duty.and_then(|bytes| records::parse(&bytes)) {
+        let is_over = block.is_none() && clock.end_of(round, slot) <= now;
+        let why = match duty.filter(|_| own) {
             Some(DutyRecord::Missed(why)) => Some(why),
-            Some(DutyRecord::Forged(_)) | None => None,
+            Some(DutyRecord::Forged(_)) => None,
+            None => (own && is_over).then_some(MissReason::NotRunning),
         };
         let tests = plan.and_then(|plan| plan.tests.get(slot.0 as usize)).into_iter().flatten();
         SlotDocument {
@@ -139,7 +145,7 @@ impl SlotDocument {
             starts_at: clock.start_of(round, slot),
             state: match block {
                 Some(_) => SlotState::Forged,
-                None if clock.end_of(round, slot) <= now => SlotState::Missed,
+                None if is_over => SlotState::Missed,
                 None if clock.start_of(round, slot) <= now => SlotState::Now,
                 None => SlotState::ToCome,
             },

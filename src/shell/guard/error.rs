@@ -55,6 +55,9 @@ impl GuardError {
                 "replace the disk if it is failing; then `hypernode sign-state wait` puts the file aside and lets \
                  the node listen for two rounds before it signs"
             }
+            GuardError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "free some space"
+            }
             GuardError::Io { .. } => "check the disk, and who owns the directory",
         }
     }
