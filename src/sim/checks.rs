@@ -17,7 +17,7 @@ use super::host::Host;
 use super::oracle::Oracle;
 use crate::machine::event::{Answer, StopReason};
 use crate::machine::limits::Limits;
-use crate::machine::note::{MissReason, Note};
+use crate::machine::note::{MissReason, Note, Ruling};
 use crate::machine::records::{self, Reader};
 use crate::machine::status::Status;
 use crate::rules::refusal::Refusal;
@@ -257,6 +257,9 @@ impl Checks {
                 if hosts[index].honest && !self.may_doubt.contains(&index) {
                     self.violation(time, Some(index), format!("{note:?}"));
                 }
+            }
+            Note::SealConflict { ruling: Ruling::Halts, .. } => {
+                self.seals.noticed.insert(index);
             }
             Note::BlockStored { .. }
             | Note::TipChanged { .. }

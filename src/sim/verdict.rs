@@ -190,14 +190,22 @@ impl World {
         }
     }
 
-    /// Where agreement is broken, honest hosts have stopped: all that know of both checkpoints.
+    /// Where agreement is broken, honest hosts have stopped: one at least, and all that have seen both checkpoints for
+    /// their last seal.
     pub fn check_broken(&mut self) {
         let conflicts: Vec<u64> = self.checks.seals.conflicts().collect();
         let Some(first) = conflicts.first() else { return };
-        let halted = &self.checks.seals.halted;
-        if !halted.iter().any(|host| self.hosts[*host].honest) {
+        let is_honest = |host: &usize| self.hosts[*host].honest;
+        let (halted, noticed) = (&self.checks.seals.halted, &self.checks.seals.noticed);
+        let nobody = !halted.iter().any(is_honest);
+        let on: Vec<usize> = noticed.difference(halted).copied().filter(is_honest).collect();
+        if nobody {
             let what = format!("two checkpoints are certified for seal {first}, and nobody halts");
             self.checks.violation(self.now, None, what);
+        }
+        for host in on {
+            let what = "goes on with two checkpoints for its last seal";
+            self.checks.violation(self.now, Some(host), what);
         }
     }
 

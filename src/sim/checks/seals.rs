@@ -30,8 +30,10 @@ pub struct SealWatch {
     held: BTreeMap<usize, BTreeMap<u64, Checkpoint>>,
     adopted: BTreeMap<usize, Checkpoint>,
     restores: BTreeMap<usize, u32>,
-    /// Hosts that have halted, and those of them that are honest.
+    /// Hosts that have halted.
     pub halted: BTreeSet<usize>,
+    /// Hosts that said that they have seen a second checkpoint for their last seal.
+    pub noticed: BTreeSet<usize>,
 }
 
 impl SealWatch {
