@@ -2,7 +2,9 @@
 //! one peer at a time, a page at a time; a newcomer goes from genesis to the newest in this way, before it has a block.
 //!
 //! Each question overlaps by our own last seal: a peer that has another one for its index shows that the network has
-//! split. Only after the common seal is a wrong certificate provably the peer's fault.
+//! split. Only after the common seal is a wrong certificate provably the peer's fault. Where voters have come to differ,
+//! nothing can be said of its last ones: the next question to it goes back twice as far, until the seal at which the two
+//! parted is there, which those have certified who were voters of both.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -38,6 +40,8 @@ pub struct Fetch {
     /// Peers, of those connected, that have shown another seal than ours for its index.
     doubted: BTreeSet<PeerId>,
     strikes: BTreeMap<PeerId, u32>,
+    /// Seals by which questions to a peer overlap, where that is more than one.
+    overlaps: BTreeMap<PeerId, u64>,
     /// Who sent the seals from an index on, up to the next one here.
     sources: BTreeMap<u64, PeerId>,
     due: Monotonic,
@@ -80,6 +84,7 @@ impl Fetch {
             passed_over: BTreeMap::new(),
             doubted: BTreeSet::new(),
             strikes: BTreeMap::new(),
+            overlaps: BTreeMap::new(),
             sources: BTreeMap::new(),
             due: Monotonic(0),
         }
@@ -135,6 +140,7 @@ impl Seals {
         self.fetch.passed_over.remove(&peer);
         self.fetch.doubted.remove(&peer);
         self.fetch.strikes.remove(&peer);
+        self.fetch.overlaps.remove(&peer);
         self.fetch.request.take_if(|request| request.peer == peer);
         self.fetch.wake();
     }
@@ -189,7 +195,8 @@ impl Seals {
         fetch.next_request = fetch.next_request.wrapping_add(1);
         let number = fetch.next_request;
         // A listed checkpoint without certificate is nothing that a peer would send.
-        let overlap = u64::from(self.is_certified);
+        let overlap = fetch.overlaps.get(&peer).copied().unwrap_or(1);
+        let overlap = if self.is_certified { overlap } else { 0 };
         let after = self.certified.index.saturating_sub(overlap);
         turn.out.send(peer, Message::WantSeals { request: number, after });
         fetch.request = Some(Request { peer, number, after, sent: turn.now.mono });
@@ -333,6 +340,11 @@ impl Seals {
     /// A seal is wrong: whose fault that is shows only after a seal that the peer and we have in common.
     fn give_up(&mut self, turn: &Turn, page: &Page) -> Option<(PeerId, ByeReason)> {
         self.fetch.pass_over(page.from, turn.now.mono);
-        page.common.then_some((page.from, ByeReason::Invalid))
+        if page.common {
+            return Some((page.from, ByeReason::Invalid));
+        }
+        let overlap = self.fetch.overlaps.entry(page.from).or_insert(1);
+        *overlap = overlap.saturating_mul(2);
+        None
     }
 }

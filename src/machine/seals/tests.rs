@@ -340,6 +340,36 @@ fn only_after_a_common_seal_a_wrong_certificate_is_the_peers_fault() {
 }
 
 #[test]
+fn two_whose_voters_have_come_to_differ_find_the_seal_at_which_they_parted() {
+    let mut bed = Bed::new(network());
+    let mut line = Line::new(&bed.ground);
+    line.grow(&bed.ground, 1, "a");
+    let mut other =
+        Line { seals: line.seals.clone(), last: line.last, electorate: line.electorate.clone() };
+    line.grow(&bed.ground, 3, "a");
+    for seal in &line.seals {
+        assert_eq!(bed.add(seal), SealVerdict::Added);
+    }
+    // The first has voters of both; the next ones do not.
+    other.push(&bed.ground, other.next("b"), Some(voters(&bed.ground.network, &[30, 31, 32, 33])));
+    (0..4).for_each(|_| other.push(&bed.ground, other.next("b"), None));
+    let (mut asked, mut found) = (bed.join(2, 6), None);
+    for due in [3, 2, 0] {
+        let (peer, number, after) = asked.expect("it has newer ones");
+        assert_eq!((after, &found), (due, &None), "twice as far back each time");
+        let from = usize::try_from(after).expect("few");
+        let (_, checked) = bed.answer(peer, number, &other.seals[from..]);
+        assert_eq!(checked.blamed, None);
+        found = checked.conflict;
+        assert_eq!(bed.later(1), None, "it is passed over");
+        asked = bed.later(60_000);
+    }
+    let conflict = found.expect("both are well certified");
+    assert_eq!((conflict.ruling, &conflict.other), (Ruling::Older, &other.seals[1]));
+    assert_eq!(bed.seals.certified(), &line.last);
+}
+
+#[test]
 fn a_second_checkpoint_halts_at_the_last_index_and_is_kept_below() {
     let mut bed = Bed::new(network());
     let mut line = Line::new(&bed.ground);
