@@ -90,20 +90,19 @@ impl Devnet {
     }
 
     fn wish(&self) -> Result<Wish, Failure> {
-        let usage = |why: String| Failure::usage(why);
         let nodes = self.nodes.unwrap_or(5);
         let nodes = u8::try_from(nodes).ok().filter(|nodes| u64::from(*nodes) <= NODES_MAX);
-        let nodes =
-            nodes.ok_or_else(|| usage(format!("--nodes: 1 to {NODES_MAX} are possible")))?;
+        let nodes = nodes
+            .ok_or_else(|| Failure::usage(format!("--nodes: 1 to {NODES_MAX} are possible")))?;
         let slot_ms = self.slot.map_or(2_000, |slot| slot.as_millis());
         let slot_seconds = u64::try_from(slot_ms / 1000).unwrap_or(u64::MAX);
         if slot_ms % 1000 != 0 || !(1..=SLOT_SECONDS_MAX).contains(&slot_seconds) {
-            return Err(usage("--slot: whole seconds are due, from 1s to 24h".to_owned()));
+            return Err(Failure::usage("--slot: whole seconds are due, from 1s to 24h"));
         }
         let slots = self.slots.unwrap_or(5);
         let slots = u32::try_from(slots).ok().filter(|slots| *slots <= SLOTS_MAX);
-        let slots =
-            slots.ok_or_else(|| usage(format!("--slots: 1 to {SLOTS_MAX} are possible")))?;
+        let slots = slots
+            .ok_or_else(|| Failure::usage(format!("--slots: 1 to {SLOTS_MAX} are possible")))?;
         Ok(Wish { nodes, slot_seconds, slots, ledger: self.ledger })
     }
 

@@ -56,8 +56,8 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Exit::Done => "Done, healthy.",
-            Exit::Failed => "It did not work out.",
-            Exit::Usage => "The arguments make no sense.",
+            Exit::Failed => "It did not work out; `check`: a warning.",
+            Exit::Usage => "The arguments make no sense; `check`: something critical.",
             Exit::NotRunning => "`status`: there is no node to ask.",
             Exit::Damaged => "The database, the sign state or an export is damaged.",
             Exit::Missing => "A key or a file is missing.",
