@@ -47,11 +47,15 @@ impl Output {
         Style::for_terminal(self.terminal)
     }
 
-    /// An address in a table: whole, but on a terminal that has no room for it.
+    /// Whether it is a terminal that has no room for wide tables.
+    pub fn is_narrow(&self) -> bool {
+        let size = || tcgetwinsize(io::stdout());
+        self.terminal && size().is_ok_and(|size| (1..ROOMY).contains(&size.ws_col))
+    }
+
+    /// An address in a table: whole where there is room.
     pub fn address(&self, address: &str) -> String {
-        let is_narrow =
-            || tcgetwinsize(io::stdout()).is_ok_and(|it| (1..ROOMY).contains(&it.ws_col));
-        if self.terminal && is_narrow() { shortened(address) } else { address.to_owned() }
+        if self.is_narrow() { shortened(address) } else { address.to_owned() }
     }
 
     /// One line.

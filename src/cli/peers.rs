@@ -13,6 +13,9 @@ use super::table::Table;
 use crate::machine::status::{AsidePeer, EndedPeer};
 use crate::shell::document::PeersDocument;
 
+/// Where the hash of a tip stands: the first to go where there is no room.
+const TIP_COLUMN: usize = 4;
+
 /// List the connections of a node, and why others are over.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "peers")]
@@ -38,9 +41,13 @@ impl Peers {
             return api.print("/v1/peers", out);
         }
         let answer: PeersDocument = api.value("/v1/peers")?;
-        let mut table = Table::new(&[
-            "peer", "", "who", ">height", "tip", ">ms", ">clock", ">owes", ">early", ">since",
-        ]);
+        let mut titles =
+            vec!["peer", "", "who", ">height", "tip", ">ms", ">clock", ">owes", ">early", ">since"];
+        let narrow = out.is_narrow();
+        if narrow {
+            titles.remove(TIP_COLUMN);
+        }
+        let mut table = Table::new(&titles);
         for peer in answer.peers {
             let number = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
             let who = match (peer.masternode, peer.address) {
@@ -48,7 +55,7 @@ impl Peers {
                 (false, _) => "observer".to_owned(),
                 (true, None) => "-".to_owned(),
             };
-            table.row(vec![
+            let mut row = vec![
                 peer.endpoint,
                 if peer.dialled { "out" } else { "in" }.to_owned(),
                 who,
@@ -59,7 +66,11 @@ impl Peers {
                 peer.unanswered.to_string(),
                 peer.early_blocks.to_string(),
                 words(peer.connected_ms),
-            ]);
+            ];
+            if narrow {
+                row.remove(TIP_COLUMN);
+            }
+            table.row(row);
         }
         out.line(table.text())?;
         if !answer.ended.is_empty() {
