@@ -112,7 +112,7 @@ fn memory(config: &Config) -> Option<Finding> {
     let available = available(&text)?;
     let (class, most) = (config.memory.name(), config.bounds.bytes() / MIB);
     let free = available / MIB;
-    let message = format!("{free} MiB available; of class {class} it holds {most} MiB at most");
+    let message = format!("{free} MiB available; class {class}: {most} MiB at most");
     Some(match available {
         ..MEMORY_LOW => {
             Finding::warning("memory", message, "stop what else runs here, or add swap")
@@ -157,7 +157,7 @@ fn clock() -> Finding {
     match now.synchronised {
         true => Finding::good("clock", "synchronised"),
         false => {
-            let action = "`timedatectl set-ntp true`, or wait until a time server answers";
+            let action = "`timedatectl set-ntp true`, or wait for a time server";
             Finding::warning("clock", "the kernel does not call it synchronised", action)
         }
     }
